@@ -1,0 +1,51 @@
+"""What every test stands on: checked shapes, fixed seeds, few threads, no network.
+
+The package is imported under a jaxtyping + beartype hook, so a wrong shape or type fails at the
+call that brings it. `--no-shape-checks` runs the same tests without the hook, which is what users
+run, and what torch.compile needs.
+"""
+
+import os
+import random
+
+import pytest
+
+# Before anything imports transformers: a test that reaches for the network is a wrong test.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+SEED = 0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-shape-checks",
+        action="store_true",
+        help="import isthmus without the jaxtyping + beartype hook",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--no-shape-checks"):
+        from jaxtyping import install_import_hook
+
+        # The hook names its checker, and has it looked up as an attribute of this package.
+        import tests.typechecker  # noqa: F401
+
+        install_import_hook("isthmus", "tests.typechecker.checked")
+
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Give each test the same random state, whatever ran before it."""
+    import numpy as np
+    import torch
+
+    random.seed(SEED)
+    np.random.seed(SEED)  # the libraries under us still read the global state
+    torch.manual_seed(SEED)

@@ -1,0 +1,65 @@
+"""The README's numbers come from result files, and only from them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools.readme_numbers import RESULTS, WRITERS, main, rewritten
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = "before\n<!-- numbers:quickstart -->\nold\n<!-- /numbers -->\nafter\n"
+MACHINE = {"accelerator": None, "cores": 2, "processor": "a CPU", "torch": "9.9", "command": "c"}
+NUMBERS = {
+    **MACHINE,
+    "vqa_accuracy": 0.8125,
+    "vqa_accuracy_interval": [0.79, 0.83],
+    "vqa_accuracy_blind": 0.4,
+    "train_seconds": 90.2,
+    "samples_per_second": 333.3,
+    "wall_seconds": 200.0,
+    "peak_memory_gb": 1.26,
+}
+
+
+def write(folder: Path, numbers: dict[str, object]) -> None:
+    (folder / RESULTS).mkdir(parents=True)
+    (folder / RESULTS / "quickstart.json").write_text(json.dumps(numbers))
+
+
+def test_numbers_come_from_the_file(tmp_path: Path) -> None:
+    write(tmp_path, NUMBERS)
+    page = rewritten(PAGE, tmp_path / RESULTS)
+    assert page.startswith("before\n<!-- numbers:quickstart -->\n")
+    assert page.endswith("<!-- /numbers -->\nafter\n")
+    assert "old" not in page
+    assert "| **VQA accuracy** | 81.2 |  | 40.0 |  |" in page
+    assert "79.0 to 83.0" in page
+    assert "2 cores of a CPU" in page
+
+
+def test_without_a_file_there_is_a_command_and_no_number(tmp_path: Path) -> None:
+    page = rewritten(PAGE, tmp_path)
+    assert "python -m benchmarks.quickstart --output benchmarks/results/quickstart.json" in page
+    assert not any(character.isdigit() for character in page)
+
+
+def test_check_tells_an_old_page_from_a_fresh_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, NUMBERS)
+    (tmp_path / "README.md").write_text(PAGE)
+    assert main(tmp_path, check=True) == 1
+    assert "out of date" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == PAGE
+    assert main(tmp_path, check=False) == 0
+    assert main(tmp_path, check=True) == 0
+
+
+def test_every_region_of_the_readme_has_a_writer_and_is_fresh() -> None:
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    for name in WRITERS:
+        assert f"<!-- numbers:{name} -->" in text
+        assert (REPOSITORY / "benchmarks" / f"{name}.py").is_file()
+    assert text.count("<!-- numbers:") == len(WRITERS)
+    assert rewritten(text, REPOSITORY / RESULTS) == text

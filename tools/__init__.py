@@ -1,0 +1,1 @@
+"""Small checks that keep the repository to its own rules."""
