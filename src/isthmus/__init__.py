@@ -1,0 +1,29 @@
+"""isthmus: joins a pretrained vision encoder and a pretrained language model.
+
+Importing the package makes its models known to the Auto classes of transformers.
+"""
+
+from isthmus.axes import Batch, Patches
+from isthmus.connectors import Connector, ConnectorConfig
+from isthmus.modeling.configuration_isthmus import IsthmusConfig
+from isthmus.modeling.loading import load
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration, IsthmusModel
+from isthmus.modeling.pretrained import IsthmusPreTrainedModel
+from isthmus.modeling.processing_isthmus import IsthmusProcessor
+from isthmus.modeling.register import register
+
+__all__ = [
+    "Batch",
+    "Connector",
+    "ConnectorConfig",
+    "IsthmusConfig",
+    "IsthmusForConditionalGeneration",
+    "IsthmusModel",
+    "IsthmusPreTrainedModel",
+    "IsthmusProcessor",
+    "Patches",
+    "load",
+    "register",
+]
+
+register()

@@ -1,0 +1,1 @@
+"""From embedded tokens to logits: any causal language model of transformers, its head exact."""

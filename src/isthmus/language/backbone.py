@@ -1,0 +1,114 @@
+"""The language model's body, and the proof at build time that taking it apart changed nothing."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from isthmus.language.head import HeadArithmetic
+
+CHECKED_TOKENS = 16
+"""Random tokens on which the parts are compared with the whole."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LanguageParts:
+    """A causal language model taken apart."""
+
+    backbone: PreTrainedModel
+    """Embeddings and blocks; gives hidden states."""
+    head: nn.Module
+    """Linear map from hidden states to logits, before the family's arithmetic."""
+    generation_config: GenerationConfig | None
+    """How the model's authors sample from it."""
+
+
+def text_config_of(language: str) -> PreTrainedConfig:
+    """Reads the configuration of a causal language model.
+
+    Args:
+        language: local folder or hub id.
+
+    Raises:
+        ValueError: it is not a causal language model.
+    """
+    config = AutoConfig.from_pretrained(language)
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder:
+        raise ValueError(
+            f"{language!r} is a {config.model_type!r} model; expected a causal language model "
+            "such as llama, qwen3, mistral, gemma2, opt, gpt2 or gpt_neox"
+        )
+    if config.get_text_config() is not config:
+        raise ValueError(
+            f"{language!r} ({config.model_type}) holds a language model among other parts; save "
+            "that part on its own with AutoModelForCausalLM and give its folder"
+        )
+    return config
+
+
+def build_backbone(text_config: PreTrainedConfig) -> PreTrainedModel:
+    """Returns a fresh body of the family that the configuration names."""
+    return AutoModel.from_config(text_config)
+
+
+def load_language(language: str, *, dtype: torch.dtype) -> LanguageParts:
+    """Loads a pretrained causal language model and takes it apart.
+
+    Args:
+        language: local folder or hub id.
+        dtype: of the weights.
+
+    Raises:
+        ValueError: it is no causal language model, or its parts do not give its logits.
+    """
+    text_config_of(language)
+    return take_apart(AutoModelForCausalLM.from_pretrained(language, dtype=dtype))
+
+
+def take_apart(stock: Any) -> LanguageParts:
+    """Takes the modules of a causal language model and checks that they still give its logits.
+
+    The check is skipped on the meta device, where there are no numbers.
+
+    Args:
+        stock: an instance of one of transformers' causal language models.
+
+    Raises:
+        ValueError: body, head and arithmetic do not give the logits of the whole, bit for bit.
+    """
+    head = stock.get_output_embeddings()
+    parts = LanguageParts(
+        backbone=stock.base_model, head=head, generation_config=stock.generation_config
+    )
+    if stock.device.type == "meta":
+        return parts
+    generator = torch.Generator().manual_seed(0)
+    vocab = stock.get_input_embeddings().num_embeddings
+    ids = torch.randint(vocab, (1, CHECKED_TOKENS), generator=generator).to(stock.device)
+    training = stock.training
+    stock.eval()
+    with torch.no_grad():
+        whole = stock(input_ids=ids, use_cache=False).logits
+        embeds = parts.backbone.get_input_embeddings()(ids)
+        states = parts.backbone(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        ours = HeadArithmetic.of(stock.config)(head(states))
+    stock.train(training)
+    if not torch.equal(whole, ours):
+        difference = (whole - ours).abs().max().item()
+        raise ValueError(
+            f"the parts of {type(stock).__name__} give logits that differ from the whole by up to "
+            f"{difference:.3g}; this family does more with its head or embeddings than is known "
+            "here, so it cannot be used unchanged: choose another language model"
+        )
+    return parts

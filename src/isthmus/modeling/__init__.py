@@ -1,0 +1,1 @@
+"""The transformers citizens: configuration, model, processor, and how others load them."""

@@ -1,0 +1,31 @@
+"""Makes the classes known to the Auto classes of transformers, and to its server by name."""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+)
+
+from isthmus.modeling.configuration_isthmus import IsthmusConfig
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration, IsthmusModel
+from isthmus.modeling.processing_isthmus import IsthmusProcessor
+
+
+def register() -> None:
+    """Registers all classes; a second call changes nothing."""
+    kind = IsthmusConfig.model_type
+    AutoConfig.register(kind, IsthmusConfig, exist_ok=True)
+    AutoModel.register(IsthmusConfig, IsthmusModel, exist_ok=True)
+    AutoProcessor.register(IsthmusConfig, IsthmusProcessor, exist_ok=True)
+    for auto_class in (AutoModelForImageTextToText, AutoModelForMultimodalLM):
+        auto_class.register(IsthmusConfig, IsthmusForConditionalGeneration, exist_ok=True)
+    # The server and the pipelines decide by these names; registering classes leaves them out.
+    name = IsthmusForConditionalGeneration.__name__
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[kind] = name
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[kind] = name

@@ -1,0 +1,1 @@
+"""From pixels to patches: towers, and what they expect of an image."""

@@ -1,0 +1,107 @@
+"""Text-only logits are those of the stock language model, to the bit, whatever was trained."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from isthmus import IsthmusForConditionalGeneration
+from isthmus.language.backbone import take_apart, text_config_of
+from isthmus.language.head import HeadArithmetic, build_head
+from tests.tiny import LANGUAGE_CONFIGS, save_vision, tiny_lm, tiny_model, tiny_pixels
+
+IMAGE_ID = 259
+"""First id behind the tiny vocabulary."""
+
+every_family = pytest.mark.parametrize("family", LANGUAGE_CONFIGS)
+
+
+def ids(*shape: int) -> torch.Tensor:
+    return torch.randint(3, IMAGE_ID, shape)
+
+
+def prompt_with_image(model: IsthmusForConditionalGeneration) -> torch.Tensor:
+    image = torch.full((1, model.config.num_image_tokens), IMAGE_ID)
+    return torch.cat([ids(1, 3), image, ids(1, 4)], dim=1)
+
+
+def train_connector(model: IsthmusForConditionalGeneration) -> float:
+    """Takes one large step on the connector, all else frozen; returns how far it went."""
+    model.requires_grad_(False)
+    model.model.connector.requires_grad_(True).train()
+    before = [p.detach().clone() for p in model.model.connector.parameters()]
+    optimizer = torch.optim.AdamW(model.model.connector.parameters(), lr=0.1)
+    prompt = prompt_with_image(model)
+    labels = torch.where(prompt == IMAGE_ID, -100, prompt)
+    model(input_ids=prompt, pixel_values=tiny_pixels(1), labels=labels).loss.backward()
+    optimizer.step()
+    model.eval()
+    after = model.model.connector.parameters()
+    return max((a - b).abs().max().item() for a, b in zip(after, before, strict=True))
+
+
+def assert_same_text(model: IsthmusForConditionalGeneration, stock: PreTrainedModel) -> None:
+    whole = ids(2, 12)
+    padded = torch.ones_like(whole)
+    padded[1, 9:] = 0
+    left = padded.flip(1)
+    with torch.no_grad():
+        for mask in (None, padded, left):
+            expected = stock(input_ids=whole, attention_mask=mask).logits
+            found = model(input_ids=whole, attention_mask=mask).logits
+            assert torch.equal(found, expected)
+
+
+@every_family
+def test_text_is_untouched_before_and_after_training(family: str, tmp_path: Path) -> None:
+    model, _ = tiny_model(tmp_path, language=family, connector="linear")
+    stock = AutoModelForCausalLM.from_pretrained(tmp_path / family)
+    assert model.config.image_token_id == IMAGE_ID >= stock.get_input_embeddings().num_embeddings
+    assert_same_text(model, stock)
+    assert train_connector(model) > 0.05
+    assert_same_text(model, stock)
+    for name, weight in stock.base_model.state_dict().items():
+        assert torch.equal(model.model.language_model.state_dict()[name], weight), name
+
+
+@every_family
+def test_a_head_that_is_built_fresh_has_the_family_shape(family: str) -> None:
+    stock = tiny_lm(family)
+    built = {name: w.shape for name, w in build_head(stock.config).named_parameters()}
+    head = stock.get_output_embeddings()
+    assert built == {name: w.shape for name, w in head.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("family", "arithmetic"),
+    [
+        ("llama", HeadArithmetic()),
+        ("gemma2", HeadArithmetic(soft_cap=3.0)),
+        ("cohere", HeadArithmetic(multiplier=0.3)),
+        ("granite", HeadArithmetic(divisor=3.0)),
+    ],
+)
+def test_what_a_family_does_to_its_logits_is_read_off_its_configuration(
+    family: str, arithmetic: HeadArithmetic
+) -> None:
+    assert HeadArithmetic.of(tiny_lm(family).config) == arithmetic
+
+
+def test_a_language_model_that_does_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = tiny_lm("gemma2")
+    monkeypatch.setattr(HeadArithmetic, "of", classmethod(lambda cls, config: cls()))
+    with pytest.raises(ValueError, match="Gemma2ForCausalLM give logits that differ"):
+        take_apart(stock)
+
+
+def test_the_check_is_skipped_where_there_are_no_numbers() -> None:
+    with torch.device("meta"):
+        stock = AutoModelForCausalLM.from_config(tiny_lm("llama").config)
+    assert take_apart(stock).head is stock.lm_head
+
+
+def test_other_models_are_refused(tmp_path: Path) -> None:
+    folder = save_vision(tmp_path / "vision")
+    with pytest.raises(ValueError, match="'siglip_vision_model' model; expected a causal language"):
+        text_config_of(folder)
