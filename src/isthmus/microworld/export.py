@@ -1,0 +1,148 @@
+"""Scenes -> files: pictures and conversations on disk, in the layouts that a user's own data has."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from isthmus.microworld.render import render
+from isthmus.microworld.scene import Scene, Split, scenes
+from isthmus.microworld.tasks import TEXT_ONLY, VISUAL, VQA, Question, questions
+from isthmus.microworld.words import scene_text
+
+DEFAULT_TURNS: dict[Split, int] = {"train": 6, "val": 1, "test": 1, "compositional": 1}
+"""Training asks several questions of a picture; an evaluated answer stands alone."""
+_TEXT_ONLY_SHARE = 0.1
+_TEXT_ONLY_TASKS = ("scene_qa", *TEXT_ONLY)
+
+Asked = list[tuple[str, Question]]
+
+
+def export(
+    directory: Path,
+    *,
+    split: Split,
+    num: int,
+    seed: int = 0,
+    turns: int | None = None,
+    tasks: Sequence[str] = (),
+    on_row: Callable[[], None] | None = None,
+) -> None:
+    """Writes `images/`, `messages.jsonl` (canonical) and `llava.json` under a directory.
+
+    The two data files hold the same conversations, one scene each, every row tagged with its tasks.
+    The first rows of a larger export are those of a smaller one.
+
+    Args:
+        directory: Made when it does not exist; also the image root.
+        split: Which scenes.
+        num: How many conversations.
+        seed: Another seed gives other scenes of the split.
+        turns: Questions in a conversation; by default 6 in `train` and 1 elsewhere.
+        tasks: Task names to draw from, evenly; all by default, with a tenth of text-only rows.
+        on_row: Called after each row, for a progress bar.
+
+    Raises:
+        ValueError: For an unknown task.
+    """
+    unknown = set(tasks) - set(VISUAL) - set(_TEXT_ONLY_TASKS)
+    if unknown:
+        known = ", ".join((*VISUAL, *_TEXT_ONLY_TASKS))
+        raise ValueError(f"unknown microworld task {sorted(unknown)[0]!r}; the tasks are {known}")
+    (directory / "images").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index, (scene, rng) in enumerate(scenes(split, num, seed)):
+        row = _row(f"{split}-{seed}-{index:06d}", scene, rng, turns or DEFAULT_TURNS[split], tasks)
+        row["meta"] |= {"split": split, "scene": index}
+        for name in row["images"]:
+            render(scene).save(directory / name, compress_level=1)
+        rows.append(row)
+        if on_row is not None:
+            on_row()
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    _write(directory / "llava.json", json.dumps([_as_llava(row) for row in rows], indent=1))
+    # Written last: a directory that has this file is whole.
+    _write(directory / "messages.jsonl", lines)
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes beside the file and moves, so that a crash leaves no half file."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)
+
+
+def _row(
+    name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str]
+) -> dict[str, Any]:
+    """One conversation as a canonical row."""
+    visual = [task for task in tasks if task in VISUAL] if tasks else list(VISUAL)
+    blind = [task for task in tasks if task in _TEXT_ONLY_TASKS] if tasks else _TEXT_ONLY_TASKS
+    blind_share = _TEXT_ONLY_SHARE if visual and blind else float(not visual)
+    text_only = rng.random() < blind_share
+    ask = _ask_without_picture(scene, rng, blind) if text_only else _ask(scene, rng, visual)
+    asked = _distinct(ask, turns)
+    messages: list[dict[str, Any]] = []
+    for task, question in asked:
+        first = [{"type": "image"}] if not text_only and not messages else []
+        user = [*first, {"type": "text", "text": question.text}]
+        messages.append({"role": "user", "content": user})
+        answer = [{"type": "text", "text": question.answer}]
+        messages.append({"role": "assistant", "content": answer})
+    last = asked[-1][1]
+    return {
+        "id": name,
+        "task": asked[-1][0],
+        "images": [] if text_only else [f"images/{name}.png"],
+        "messages": messages,
+        "meta": {
+            "tasks": [task for task, _ in asked],
+            "boxes": [list(box) for box in last.boxes],
+            "choices": list(last.choices),
+        },
+    }
+
+
+def _ask(scene: Scene, rng: Random, tasks: Sequence[str]) -> Iterator[tuple[str, Question]]:
+    """Endless questions about the picture."""
+    while True:
+        yield from questions(scene, rng, tasks, 1)
+
+
+def _ask_without_picture(
+    scene: Scene, rng: Random, tasks: Sequence[str]
+) -> Iterator[tuple[str, Question]]:
+    """Endless text-only questions; `scene_qa` tells the scene in words before its question."""
+    while True:
+        task = rng.choice(tasks)
+        if task != "scene_qa":
+            yield task, TEXT_ONLY[task](rng)
+            continue
+        for _, question in questions(scene, rng, (*VQA, "reading"), 1):
+            text = f"{scene_text(scene, rng)}\n{question.text}"
+            yield task, Question(text, question.answer, question.choices)
+
+
+def _distinct(stream: Iterator[tuple[str, Question]], turns: int) -> Asked:
+    """The first `turns` questions with different wording; fewer when they run out."""
+    asked: dict[str, tuple[str, Question]] = {}
+    for _, (task, question) in zip(range(20 * turns), stream, strict=False):
+        asked.setdefault(question.text, (task, question))
+        if len(asked) == turns:
+            break
+    return list(asked.values())
+
+
+def _as_llava(row: dict[str, Any]) -> dict[str, Any]:
+    """The same conversation as a LLaVA JSON row."""
+    speakers = {"user": "human", "assistant": "gpt"}
+    conversations = []
+    for message in row["messages"]:
+        value = "".join(
+            "<image>\n" if part["type"] == "image" else part["text"] for part in message["content"]
+        )
+        conversations.append({"from": speakers[message["role"]], "value": value})
+    image = {"image": row["images"][0]} if row["images"] else {}
+    return {"id": row["id"], **image, "conversations": conversations, "task": row["task"]}

@@ -1,0 +1,61 @@
+"""The tasks of the microworld by name, and how questions about one scene are drawn."""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from isthmus.microworld.scene import Scene
+from isthmus.microworld.tasks.attributes import colour, shape
+from isthmus.microworld.tasks.caption import caption
+from isthmus.microworld.tasks.choice import multiple_choice
+from isthmus.microworld.tasks.comparison import comparison
+from isthmus.microworld.tasks.counting import count
+from isthmus.microworld.tasks.existence import existence
+from isthmus.microworld.tasks.grounding import grounded_caption, grounded_vqa, referring, region
+from isthmus.microworld.tasks.question import Question, Task
+from isthmus.microworld.tasks.reading import reading
+from isthmus.microworld.tasks.space import board, position, relation
+from isthmus.microworld.tasks.text_only import arithmetic, copying, sorting
+
+VQA: dict[str, Task] = {
+    "colour": colour,
+    "shape": shape,
+    "count": count,
+    "existence": existence,
+    "relation": relation,
+    "comparison": comparison,
+    "position": position,
+    "multiple_choice": multiple_choice,
+}
+"""Questions with a short exact answer that need neither boxes nor a sign."""
+
+GROUNDED: dict[str, Task] = {
+    "referring": referring,
+    "region": region,
+    "grounded_vqa": grounded_vqa,
+    "grounded_caption": grounded_caption,
+}
+VISUAL: dict[str, Task] = {
+    **VQA,
+    "reading": reading,
+    "board": board,
+    "caption": caption,
+    **GROUNDED,
+}
+TEXT_ONLY: dict[str, Callable[[Random], Question]] = {
+    "arithmetic": arithmetic,
+    "copying": copying,
+    "sorting": sorting,
+}
+
+__all__ = ["GROUNDED", "TEXT_ONLY", "VISUAL", "VQA", "Question", "Task", "questions"]
+
+
+def questions(
+    scene: Scene, rng: Random, tasks: Sequence[str], num: int
+) -> Iterator[tuple[str, Question]]:
+    """Yields up to `num` (task, question) pairs about a scene, tasks drawn evenly from `tasks`."""
+    for _ in range(num):
+        name = rng.choice(tasks)
+        question = VISUAL[name](scene, rng)
+        if question is not None:
+            yield name, question

@@ -1,0 +1,56 @@
+"""Builds the towers: one entry per tower; each goes on from where an earlier call stopped."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from isthmus.microworld.towers.contrastive import Contrastive
+from isthmus.microworld.towers.language import LanguageModeling
+from isthmus.microworld.towers.masked import MaskedPatches
+from isthmus.microworld.towers.pretrain import Pretraining, pretrain
+
+SEED = 0
+
+# In the order in which they are built: the chat model goes on from the base model.
+TOWERS: dict[str, Callable[[Path], Pretraining]] = {
+    "siglip": lambda _: Contrastive(steps=6000, seed=SEED),
+    "dinov2": lambda _: MaskedPatches(steps=6000, seed=SEED),
+    "lm_base": lambda _: LanguageModeling(chat=False, start=None, steps=8000, seed=SEED),
+    "lm_chat": lambda weights: LanguageModeling(
+        chat=True, start=weights / "lm_base", steps=2000, seed=SEED
+    ),
+}
+
+
+def build(weights: Path, work: Path, console: Console, only: Sequence[str] = ()) -> None:
+    """Pretrains towers into `weights/NAME` with a provenance file beside the weights.
+
+    Args:
+        weights: Where the tower folders go.
+        work: Where resumable checkpoints lie meanwhile; may be deleted afterwards.
+        console: Where progress is shown.
+        only: Names of the towers to build; all by default.
+
+    Raises:
+        ValueError: For an unknown tower.
+    """
+    for name in only:
+        if name not in TOWERS:
+            raise ValueError(f"unknown tower {name!r}; the towers are {', '.join(TOWERS)}")
+    for name in only or TOWERS:
+        run = TOWERS[name](weights)
+        facts = pretrain(run, work, console, seed=SEED)
+        folder = weights / name
+        with torch.random.fork_rng():
+            run.save(folder)
+        provenance = {
+            "command": f"isthmus microworld build --only {name}",
+            **facts,
+            "parameters": sum(p.numel() for p in run.model.parameters()),
+            "scores": {key: round(value, 4) for key, value in run.scores().items()},
+        }
+        (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+        console.print(f"{name}: saved to {folder}")

@@ -1,0 +1,127 @@
+"""The contrastive tower: a SigLIP vision transformer that learns from captions and region phrases.
+
+Beside the usual contrast of whole picture and caption, the patches under each thing are held
+against the thing's own phrase: with pictures this small a caption alone says too little about place.
+"""
+
+from pathlib import Path
+from random import Random
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from transformers import SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel
+
+from isthmus.microworld.scene import CANVAS
+from isthmus.microworld.tasks.caption import caption_text
+from isthmus.microworld.towers.pixels import PATCH, coverage, pictures
+from isthmus.microworld.towers.preprocessing import save_image_processor
+from isthmus.microworld.towers.pretrain import Pretraining
+from isthmus.microworld.towers.probe import attribute_probes
+from isthmus.microworld.towers.regions import regions
+from isthmus.microworld.towers.tokenizer import END, PAD
+from isthmus.microworld.towers.vocabulary import microworld_tokenizer
+
+_WIDTH, _IMAGES, _MAX_TOKENS = 128, 64, 64
+
+
+class _TwoTowers(nn.Module):
+    """Vision and text towers with SigLIP's temperature and bias, once for pictures, once for regions."""
+
+    def __init__(self, vocabulary: int, pad_token_id: int) -> None:
+        super().__init__()
+        shared = {
+            "hidden_size": _WIDTH,
+            "intermediate_size": 4 * _WIDTH,
+            "num_attention_heads": 4,
+            "attn_implementation": "eager",  # the fastest backward at this size on a CPU
+        }
+        self.vision = SiglipVisionModel(
+            SiglipVisionConfig(
+                image_size=CANVAS, patch_size=PATCH, num_hidden_layers=6, **shared
+            )
+        )
+        self.text = SiglipTextModel(
+            SiglipTextConfig(
+                vocab_size=vocabulary,
+                num_hidden_layers=2,
+                max_position_embeddings=_MAX_TOKENS,
+                pad_token_id=pad_token_id,
+                bos_token_id=None,
+                eos_token_id=None,
+                **shared,
+            )
+        )
+        self.region_head = nn.Linear(_WIDTH, _WIDTH)
+        self.log_scale = nn.Parameter(torch.full((2,), 2.3))
+        self.bias = nn.Parameter(torch.full((2,), -6.0))
+
+    def sigmoid_loss(self, level: int, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
+        """Paper: 2303.15343, equation 1; equal texts count as pairs too."""
+        image, text = F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
+        logits = image @ text.T * self.log_scale[level].exp() + self.bias[level]
+        return -F.logsigmoid(torch.where(same, logits, -logits)).sum() / len(image)
+
+
+class Contrastive(Pretraining):
+    """SigLIP on generated pictures: 64 pictures and their regions a step."""
+
+    name = "siglip"
+    learning_rate = 2e-3
+
+    def __init__(self, *, steps: int, seed: int) -> None:
+        self.steps, self.seed = steps, seed
+        self.tokenizer = microworld_tokenizer(chat=False)
+        torch.manual_seed(seed)
+        self.model = _TwoTowers(len(self.tokenizer), self.tokenizer.convert_tokens_to_ids(PAD))
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Sigmoid loss of pictures with captions plus that of regions with phrases."""
+        batch = pictures("train", _IMAGES, Random(f"contrastive/{self.seed}/{step}"))
+        owners, boxes, phrases = regions(batch)
+        vision = self.model.vision(pixel_values=batch.normalised())
+        captions = [caption_text(scene) for scene in batch.scenes]
+        unique = sorted(set(phrases))
+        whole = self.model.sigmoid_loss(
+            0, vision.pooler_output, self._embed(captions), _same(captions, captions)
+        )
+        weights = coverage(boxes)
+        if step % 2:  # every other step a single patch must do: the one that holds most of the thing
+            weights = F.one_hot(weights.argmax(1), weights.shape[1]).float()
+        patches = vision.last_hidden_state[owners]
+        region = self.model.region_head(torch.einsum("rp,rpd->rd", weights.to(patches), patches))
+        named = self.model.sigmoid_loss(
+            1, region, self._embed(unique), _same(phrases, unique)
+        )
+        return whole + named, {"pictures": whole.item(), "regions": named.item()}
+
+    def _embed(self, texts: list[str]) -> Tensor:
+        """Text embeddings; every text ends with the end token, which the text tower pools."""
+        rows = [
+            [*encoding.ids[: _MAX_TOKENS - 1], self.tokenizer.convert_tokens_to_ids(END)]
+            for encoding in self.tokenizer.backend_tokenizer.encode_batch(texts)
+        ]
+        length = max(map(len, rows))
+        # SigLIP pools the last position, so the padding stands in front.
+        pad = self.tokenizer.convert_tokens_to_ids(PAD)
+        ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
+        return self.model.text(input_ids=ids, attention_mask=(ids != pad).long()).pooler_output
+
+    def scores(self) -> dict[str, float]:
+        """Linear probes on one patch of a test thing, for each attribute."""
+        return attribute_probes(lambda pixels: self.model.vision(pixel_values=pixels)[0])
+
+    def save(self, folder: Path) -> None:
+        """Writes the vision half in fp16 with its image processor."""
+        half = SiglipVisionModel(self.model.vision.config)
+        half.load_state_dict(self.model.vision.state_dict())
+        half.half().save_pretrained(folder)
+        save_image_processor(folder)
+
+
+def _same(left: list[str], right: list[str]) -> Tensor:
+    """Shape: bool (left, right), true where the texts are equal."""
+    numbers = {text: i for i, text in enumerate(dict.fromkeys([*left, *right]))}
+    first = torch.tensor([numbers[text] for text in left])
+    second = torch.tensor([numbers[text] for text in right])
+    return first[:, None] == second

@@ -1,0 +1,157 @@
+"""The microworld's language models: a small Llama that answers about scenes told in words."""
+
+from bisect import bisect_right
+from collections import Counter
+from itertools import accumulate, islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from isthmus.microworld.scene import MAX_THINGS, draw_scene
+from isthmus.microworld.tasks import VQA, questions
+from isthmus.microworld.towers.corpus import Curriculum, Document, documents, write_document
+from isthmus.microworld.towers.pretrain import Pretraining
+from isthmus.microworld.towers.vocabulary import microworld_tokenizer
+from isthmus.microworld.words import scene_text
+
+_TEXT_WEIGHT = 0.1
+"""Weight of what is not an answer: scenes are random, so little of it can be learnt."""
+_ROWS, _LENGTH, _TURNS = 24, 256, 30
+"""Documents of a step, and their length in tokens: as many questions as fill it, at most 30."""
+
+
+class LanguageModeling(Pretraining):
+    """Base: plain documents from nothing. Chat: the same with turns, going on from base."""
+
+    def __init__(self, *, chat: bool, start: Path | None, steps: int, seed: int) -> None:
+        self.name = "lm_chat" if chat else "lm_base"
+        self.steps, self.chat, self.seed = steps, chat, seed
+        self.learning_rate = 1e-3 if chat else 2e-3
+        self.curriculum = Curriculum(level=MAX_THINGS if chat else 1)
+        self.tokenizer = microworld_tokenizer(chat=chat)
+        torch.manual_seed(seed)
+        # Eager attention is the fastest at this size on a CPU; the folder does not keep the choice.
+        if start is None:
+            config = LlamaConfig(
+                vocab_size=len(self.tokenizer),
+                hidden_size=192,
+                intermediate_size=512,
+                num_hidden_layers=6,
+                num_attention_heads=4,
+                max_position_embeddings=2048,
+                tie_word_embeddings=True,
+                bos_token_id=self.tokenizer.bos_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+                pad_token_id=self.tokenizer.pad_token_id,
+                attn_implementation="eager",
+            )
+            self.model = LlamaForCausalLM(config)
+        else:
+            self.model = LlamaForCausalLM.from_pretrained(
+                start, dtype=torch.float32, attn_implementation="eager"
+            )
+        self._compiled = torch.compile(self.model, dynamic=False)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy over the answers, and a tenth of it over the rest."""
+        rng = Random(f"language/{self.chat}/{self.seed}/{step}")
+        stream = documents(rng, self.curriculum, chat=self.chat, turns=_TURNS)
+        batch = list(islice(stream, _ROWS))
+        ids, weights = encode(self.tokenizer, batch, length=_LENGTH)
+        logits = self._compiled(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        targets, weights = ids[:, 1:], weights[:, 1:]
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        losses = losses.view_as(weights)
+        text = (targets != self.tokenizer.pad_token_id) & (weights == 0)
+        on_answers = (losses * weights).sum() / weights.sum()
+        loss = on_answers + _TEXT_WEIGHT * losses[text].mean()
+        right = (logits.argmax(-1) == targets) * weights
+        level = torch.tensor([document.num_things == self.curriculum.level for document in batch])
+        if level.any():
+            self.curriculum.observe((right[level].sum() / weights[level].sum()).item(), step)
+        return loss, {
+            "loss": on_answers.item(),
+            "accuracy": self.curriculum.accuracy,
+            "level": self.curriculum.level,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The curriculum's position."""
+        return {"level": self.curriculum.level, "accuracy": self.curriculum.accuracy}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back the curriculum's position."""
+        self.curriculum.level, self.curriculum.accuracy = state["level"], state["accuracy"]
+
+    def scores(self) -> dict[str, float]:
+        """Share of single questions on test scenes in words answered exactly, by number of things."""
+        scores = {}
+        for number in range(1, MAX_THINGS + 1):
+            rng = Random(f"language/test/{number}")
+            rights: dict[str, list[bool]] = {}
+            batch, names = [], []
+            while len(batch) < 640:
+                scene = draw_scene("test", rng, number)
+                for task, question in questions(scene, rng, (*VQA, "reading"), 1):
+                    turns = [(question.text, question.answer)]
+                    pieces = write_document(scene_text(scene, rng), turns, chat=self.chat)
+                    batch.append(Document(pieces, number))
+                    names.append(task)
+            for task, right in zip(names, self._answered(batch), strict=True):
+                rights.setdefault(task, []).append(right)
+            total = [right for group in rights.values() for right in group]
+            scores[f"things_{number}"] = sum(total) / len(total)
+            for task, group in rights.items():
+                scores[f"things_{number}_{task}"] = sum(group) / len(group)
+        return scores
+
+    @torch.no_grad()
+    def _answered(self, batch: list[Document]) -> list[bool]:
+        """Whether greedy decoding gives each document's last answer to the letter."""
+        rights: list[bool] = []
+        for start in range(0, len(batch), 64):
+            ids, weights = encode(self.tokenizer, batch[start : start + 64])
+            guesses = self.model(input_ids=ids, use_cache=False).logits[:, :-1].argmax(-1)
+            wrong = (guesses != ids[:, 1:]) & (weights[:, 1:] > 0)
+            rights += (~wrong.any(1)).tolist()
+        return rights
+
+    def save(self, folder: Path) -> None:
+        """Writes fp16 weights, config, tokenizer and chat template."""
+        half = LlamaForCausalLM(self.model.config)
+        half.load_state_dict(self.model.state_dict())
+        half.half().save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, batch: list[Document], *, length: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Token ids, and weights by which each answer counts as one, however long it is.
+
+    Args:
+        tokenizer: The microworld's own.
+        batch: Documents; what does not fit is cut off.
+        length: Of every row; the longest document's when None.
+
+    Shape: two (documents, seq) tensors, padded on the right.
+    """
+    texts = ["".join(document.pieces) for document in batch]
+    encodings = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+    length = length or max(len(encoding.ids) for encoding in encodings)
+    ids = torch.full((len(batch), length), tokenizer.pad_token_id)
+    weights = torch.zeros(len(batch), length)
+    for i, (document, encoding) in enumerate(zip(batch, encodings, strict=True)):
+        # A token belongs to the piece in which it starts: pieces end where a token ends, too.
+        ends = list(accumulate(map(len, document.pieces)))
+        owners = [bisect_right(ends, start) for start, _ in encoding.offsets]
+        sizes = Counter(owners)
+        shares = [1 / sizes[owner] if owner % 2 else 0.0 for owner in owners]
+        ids[i, : len(shares)] = torch.tensor(encoding.ids[:length])
+        weights[i, : len(shares)] = torch.tensor(shares[:length])
+    return ids, weights

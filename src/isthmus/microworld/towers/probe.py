@@ -1,0 +1,53 @@
+"""Linear probes: can a thing's attribute be read off the one patch that holds most of it?"""
+
+from collections.abc import Callable
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.microworld.scene import ATTRIBUTES, Split
+from isthmus.microworld.towers.pixels import coverage, pictures
+
+_PICTURES, _EPOCHS = 3000, 200
+
+
+@torch.no_grad()
+def _patches(encode: Callable[[Tensor], Tensor], split: Split) -> tuple[Tensor, list[dict[str, str]]]:
+    """One patch feature per thing, and the things' attributes."""
+    features, labels = [], []
+    rng = Random(f"probe/{split}")
+    for _ in range(_PICTURES // 100):
+        batch = pictures(split, 100, rng)
+        patches = encode(batch.normalised())[:, -64:]
+        for index, scene in enumerate(batch.scenes):
+            best = coverage([thing.box for thing in scene.things]).argmax(1)
+            features.append(patches[index, best])
+            labels += [{name: getattr(t, name) for name in ATTRIBUTES} for t in scene.things]
+    return torch.cat(features).float(), labels
+
+
+def attribute_probes(encode: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """Accuracy on the test split of a linear classifier per attribute, fitted on the train split.
+
+    Args:
+        encode: Normalised pixels -> (images, patches, width), prefix tokens first if any.
+    """
+    train_x, train_labels = _patches(encode, "train")
+    test_x, test_labels = _patches(encode, "test")
+    mean, std = train_x.mean(0), train_x.std(0) + 1e-6
+    train_x, test_x = (train_x - mean) / std, (test_x - mean) / std
+    scores = {}
+    for name in ATTRIBUTES:
+        values = sorted({label[name] for label in train_labels})
+        target = torch.tensor([values.index(label[name]) for label in train_labels])
+        truth = torch.tensor([values.index(label[name]) for label in test_labels])
+        torch.manual_seed(0)
+        probe = nn.Linear(train_x.shape[1], len(values))
+        optimizer = torch.optim.AdamW(probe.parameters(), lr=0.01, weight_decay=0.01)
+        for _ in range(_EPOCHS):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(probe(train_x), target).backward()
+            optimizer.step()
+        scores[f"probe_{name}"] = (probe(test_x).argmax(1) == truth).float().mean().item()
+    return scores

@@ -1,0 +1,62 @@
+"""The embedded data on disk: one truth in two layouts, read by the readers of users' files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from isthmus.data import sources
+from isthmus.microworld.export import export
+from isthmus.microworld.render import render
+from isthmus.microworld.scene import SPLITS, Split, scenes
+
+
+def rows(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "messages.jsonl").read_text().splitlines()]
+
+
+def test_both_layouts_hold_the_same_conversations(tmp_path: Path) -> None:
+    export(tmp_path, split="train", num=40)
+    canonical = list(sources.read(tmp_path / "messages.jsonl", tmp_path))
+    llava = list(sources.read(tmp_path / "llava.json", tmp_path))
+    assert len(canonical) == 40
+    assert [(s.id, s.messages, s.images, s.task) for s in canonical] == [
+        (s.id, s.messages, s.images, s.task) for s in llava
+    ]
+
+
+def test_pictures_are_the_scenes(tmp_path: Path) -> None:
+    export(tmp_path, split="test", num=20)
+    for row, (scene, _) in zip(rows(tmp_path), scenes("test", 20), strict=True):
+        for name in row["images"]:
+            with Image.open(tmp_path / name) as picture:
+                assert picture.tobytes() == render(scene).tobytes()
+
+
+def test_a_larger_export_begins_with_the_smaller_one(tmp_path: Path) -> None:
+    export(tmp_path / "small", split="val", num=5)
+    export(tmp_path / "large", split="val", num=15)
+    assert rows(tmp_path / "large")[:5] == rows(tmp_path / "small")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_turns_and_tags(tmp_path: Path, split: Split) -> None:
+    export(tmp_path, split=split, num=30)
+    for row in rows(tmp_path):
+        turns = len(row["messages"]) // 2
+        assert turns == len(row["meta"]["tasks"]) == (6 if split == "train" else 1)
+        assert row["task"] == row["meta"]["tasks"][-1]
+        marks = [part["type"] for part in row["messages"][0]["content"]].count("image")
+        assert marks == len(row["images"])
+
+
+def test_text_only_rows_have_no_picture(tmp_path: Path) -> None:
+    export(tmp_path, split="test", num=20, tasks=("scene_qa", "sorting"))
+    assert all(row["images"] == [] for row in rows(tmp_path))
+    assert {row["task"] for row in rows(tmp_path)} == {"scene_qa", "sorting"}
+
+
+def test_unknown_task_names_the_tasks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'color'.*colour"):
+        export(tmp_path, split="test", num=1, tasks=("color",))

@@ -1,0 +1,137 @@
+"""The shipped towers load like a hub model, and building one goes on exactly where it stopped."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+from isthmus.microworld import towers
+from isthmus.microworld.towers.corpus import Curriculum
+from isthmus.microworld.towers.language import LanguageModeling, encode
+from isthmus.microworld.towers.masked import MaskedPatches
+from isthmus.microworld.towers.pixels import coverage
+from isthmus.microworld.towers.pretrain import pretrain
+from isthmus.microworld.towers.vocabulary import microworld_tokenizer
+
+VISION = ("siglip", "dinov2")
+LANGUAGE = ("lm_base", "lm_chat")
+QUIET = Console(quiet=True)
+
+
+def provenance(name: str) -> dict:
+    return json.loads((towers.path(name) / "provenance.json").read_text())
+
+
+def test_the_towers_are_all_here_and_small() -> None:
+    assert set(towers.names()) == {*VISION, *LANGUAGE}
+    files = [file for name in towers.names() for file in towers.path(name).iterdir()]
+    assert sum(file.stat().st_size for file in files) < 25e6
+
+
+def test_an_unknown_tower_names_the_towers() -> None:
+    with pytest.raises(ValueError, match=r"'clip'.*siglip"):
+        towers.path("clip")
+
+
+@pytest.mark.parametrize("name", VISION)
+def test_vision_towers_load(name: str) -> None:
+    model = AutoModel.from_pretrained(towers.path(name))
+    AutoImageProcessor.from_pretrained(towers.path(name), backend="pil")
+    hidden = model(pixel_values=torch.zeros(1, 3, 64, 64).to(model.dtype)).last_hidden_state
+    assert hidden.shape[1] == 64 + (name == "dinov2")
+    assert model.dtype == torch.float16
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
+def test_language_models_load_and_are_within_size(name: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(towers.path(name))
+    tokenizer = AutoTokenizer.from_pretrained(towers.path(name))
+    assert 2e6 < model.num_parameters() < 4e6
+    assert len(tokenizer) == model.config.vocab_size
+    assert (tokenizer.chat_template is not None) == (name == "lm_chat")
+    assert "{% generation %}" in (tokenizer.chat_template or "{% generation %}")
+
+
+def test_provenance_tells_how_each_was_made() -> None:
+    for name in towers.names():
+        facts = provenance(name)
+        assert facts["command"] == f"isthmus microworld build --only {name}"
+        assert facts["steps"] > 0
+        assert facts["scores"]
+
+
+def test_the_chat_model_answers_about_scenes_in_words() -> None:
+    scores = provenance("lm_chat")["scores"]
+    assert min(scores[f"things_{n}"] for n in (1, 2, 3, 4)) >= 0.95
+    assert scores["things_5"] >= 0.90
+
+
+def test_the_contrastive_tower_names_colour_and_shape() -> None:
+    scores = provenance("siglip")["scores"]
+    assert min(scores["probe_colour"], scores["probe_shape"]) >= 0.95
+
+
+@given(st.text(max_size=60))
+@settings(deadline=None, max_examples=60)
+def test_any_text_survives_the_tokenizer(text: str) -> None:
+    tokenizer = microworld_tokenizer(chat=True)
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_each_answer_weighs_one() -> None:
+    run = LanguageModeling(chat=True, start=None, steps=1, seed=0)
+    from isthmus.microworld.towers.corpus import Document
+
+    document = Document(["<|user|>a<|end|>", "red", "<|user|>b", "[[12,34,56,78]]"], 1)
+    ids, weights = encode(run.tokenizer, [document])
+    assert weights.sum().item() == pytest.approx(2.0)
+    answered = run.tokenizer.decode(ids[0][weights[0] > 0])
+    assert answered == "red[[12,34,56,78]]"
+
+
+def test_the_curriculum_rises_when_scenes_are_well_answered() -> None:
+    curriculum = Curriculum()
+    for step in range(200):
+        curriculum.observe(0.95, step)
+    assert curriculum.level > 1
+    low = Curriculum()
+    for step in range(200):
+        low.observe(0.85, step)
+    assert low.level == 1
+
+
+def test_coverage_is_the_share_of_a_box_in_each_patch() -> None:
+    weights = coverage([(4, 8, 12, 16), (0, 0, 8, 8)])
+    assert weights[0].nonzero().flatten().tolist() == [8, 9]
+    assert weights[0].sum().item() == pytest.approx(1.0)
+    assert weights[1, 0].item() == pytest.approx(1.0)
+
+
+def weights_after(work: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Trains in several calls; each call but the last is cut short by an interrupt."""
+    for stop in stops:
+        run = MaskedPatches(steps=4, seed=0)
+        plain = run.loss
+
+        def loss(step: int, stop: int = stop, plain=plain):  # noqa: ANN001, ANN202
+            if step == stop:
+                raise KeyboardInterrupt
+            return plain(step)
+
+        run.loss = loss  # type: ignore[method-assign]
+        try:
+            pretrain(run, work, QUIET, seed=0)
+        except KeyboardInterrupt:
+            continue
+    return run.model.state_dict()
+
+
+def test_an_interrupted_build_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole = weights_after(tmp_path / "whole", (99,))
+    parts = weights_after(tmp_path / "parts", (2, 99))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
