@@ -1,0 +1,116 @@
+"""Conversations to token ids and labels.
+
+The chat template says which characters the assistant writes (its generation marks); the tokenizer
+says which characters each token covers. A token that covers a character of the assistant is a
+label. No text is searched for, so neither a template's spelling nor a tokenizer's merges can move a
+label.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from isthmus.axes import IGNORED_LABEL
+from isthmus.data.processor import Processor
+from isthmus.data.sample import Message, Sample
+
+_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_TO_MARK = "write {% generation %} ... {% endgeneration %} around the answers in the template"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EncodedConversation:
+    """A conversation as the model reads it."""
+
+    input_ids: Int[Tensor, " seq"]
+    """Token ids; one placeholder per visual token."""
+    labels: Int[Tensor, " seq"]
+    """Token ids of the answers, `IGNORED_LABEL` elsewhere; not shifted."""
+
+
+def encode(sample: Sample, processor: Processor) -> EncodedConversation:
+    """Returns the token ids of a conversation, and which of them the model learns to write.
+
+    Raises:
+        ValueError: the template has no generation marks, the sample has no supervised token, or
+            its text spells the image token.
+    """
+    rendered, answers = _render(sample.messages, processor, sample.id)
+    if not answers:
+        raise ValueError(
+            f"{sample.id}: no supervised token, since the chat template marks no answer; {_TO_MARK}"
+        )
+    encoding = processor.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
+    labels = [
+        token if any(end > first and start < last for first, last in answers) else IGNORED_LABEL
+        for token, (start, end) in zip(
+            encoding["input_ids"], encoding["offset_mapping"], strict=True
+        )
+    ]
+    input_ids, repeats = _expand(encoding["input_ids"], len(sample.images), processor, sample.id)
+    expanded_labels = torch.tensor(labels, dtype=torch.int32).repeat_interleave(repeats)
+    if not (expanded_labels[1:] != IGNORED_LABEL).any():
+        raise ValueError(
+            f"{sample.id}: no supervised token; the chat template drops the answer {answers!r:.80}"
+        )
+    return EncodedConversation(input_ids, expanded_labels)
+
+
+def prompt(messages: Sequence[Message], processor: Processor, name: str = "prompt") -> list[int]:
+    """Returns the token ids up to where the assistant begins its last turn.
+
+    Args:
+        messages: turns of a conversation; a last turn of the assistant is left out.
+        processor: tokenizer, template and image token.
+        name: what an error calls the conversation.
+    """
+    if messages and messages[-1].role == "assistant":
+        messages = messages[:-1]
+    rendered, _ = _render(messages, processor, name, add_generation_prompt=True)
+    ids = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    num_images = sum(message.num_images for message in messages)
+    return _expand(ids, num_images, processor, name)[0].tolist()
+
+
+def _render(
+    messages: Sequence[Message], processor: Processor, name: str, **options: Any
+) -> tuple[str, list[tuple[int, int]]]:
+    """Returns the rendered text and the character spans of the answers."""
+    template = processor.chat_template
+    if not isinstance(template, str):
+        raise ValueError(f"{name}: the processor has no single chat template; give it one")
+    if not _MARK.search(template):
+        raise ValueError(f"{name}: the chat template has no generation marks; {_TO_MARK}")
+    # Templates of language models join text, so they get text; one that knows images gets parts.
+    image_text = None if processor.image_token in template else processor.image_token
+    rendered: Any = render_jinja_template(  # its annotation names one of the two only
+        conversations=[[message.to_chat(image_text) for message in messages]],
+        chat_template=template,
+        return_assistant_tokens_mask=True,
+        **processor.tokenizer.special_tokens_map,
+        **options,
+    )
+    texts, spans = rendered
+    return texts[0], spans[0]
+
+
+def _expand(
+    ids: Sequence[int], num_images: int, processor: Processor, name: str
+) -> tuple[Int[Tensor, " seq"], Int[Tensor, " text"]]:
+    """Repeats each image placeholder for its visual tokens; returns the repeats per token too."""
+    compact = torch.tensor(ids, dtype=torch.int32)
+    is_image = compact == processor.image_token_id
+    if (found := int(is_image.sum())) != num_images:
+        raise ValueError(
+            f"{name}: {found} image tokens {processor.image_token!r} for {num_images} images; "
+            f"the text may spell the token, or the chat template may drop an image"
+        )
+    repeats = torch.where(is_image, processor.num_image_tokens, 1)
+    return compact.repeat_interleave(repeats), repeats

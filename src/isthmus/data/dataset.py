@@ -1,0 +1,114 @@
+"""Samples to batches; a conversation is encoded once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import final
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from isthmus.axes import Batch
+from isthmus.data.collate import collate
+from isthmus.data.conversation import EncodedConversation, encode
+from isthmus.data.processor import Processor
+from isthmus.data.sample import Sample
+
+Features = Callable[[Sequence[Path]], Float[Tensor, "images patches d_vision"]]
+"""Looks up what a frozen tower saw of images, so that their pixels need not be read."""
+
+_CHARACTERS_PER_TOKEN = 4
+"""Rough; lengths only decide which samples share a batch."""
+
+
+@final
+class ConversationDataset:
+    """Samples and a processor, from which batches are made.
+
+    An encoded conversation is kept in memory: 8 bytes for each of its tokens.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        processor: Processor,
+        *,
+        max_length: int | None = None,
+        features: Features | None = None,
+    ):
+        """Holds the samples; nothing is read or encoded before it is asked for.
+
+        Args:
+            samples: conversations with their images.
+            processor: encodes both.
+            max_length: longest conversation the language model takes, in tokens.
+            features: looked up instead of reading pixels.
+        """
+        self.samples = samples
+        self.processor = processor
+        self.max_length = max_length
+        self.features = features
+        self._encoded: dict[int, EncodedConversation] = {}
+        # A fast tokenizer refuses to be used by two threads at once.
+        self._tokenizing = Lock()
+
+    def __len__(self) -> int:
+        """Returns the number of samples."""
+        return len(self.samples)
+
+    def lengths(self) -> list[int]:
+        """Returns an estimate of each length, from characters and images, without encoding."""
+        per_image = self.processor.num_image_tokens * _CHARACTERS_PER_TOKEN
+        return [
+            per_image * len(s.images) + sum(len(message.text) for message in s.messages)
+            for s in self.samples
+        ]
+
+    def conversation(self, index: int) -> EncodedConversation:
+        """Returns an encoded conversation.
+
+        Raises:
+            ValueError: it has no supervised token, or is longer than `max_length`.
+        """
+        with self._tokenizing:
+            if index not in self._encoded:
+                sample = self.samples[index]
+                encoded = encode(sample, self.processor)
+                if self.max_length is not None and len(encoded.input_ids) > self.max_length:
+                    raise ValueError(
+                        f"{sample.id}: {len(encoded.input_ids)} tokens, but the language model "
+                        f"takes {self.max_length}; shorten the sample or drop it"
+                    )
+                self._encoded[index] = encoded
+            return self._encoded[index]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Returns some samples as a batch; its images are pixels or looked-up features."""
+        samples = [self.samples[index] for index in indices]
+        images = [path for sample in samples for path in sample.images]
+        return collate(
+            [self.conversation(index) for index in indices],
+            # Any id will do for padding: no attention and no loss reaches it.
+            pad_token_id=self.processor.tokenizer.pad_token_id or 0,
+            ids=tuple(sample.id for sample in samples),
+            pixel_values=self._pixels(images) if images and self.features is None else None,
+            patch_features=self.features(images) if images and self.features else None,
+        )
+
+    def _pixels(self, paths: Sequence[Path]) -> UInt8[Tensor, "images 3 height width"]:
+        return torch.stack([read_pixels(path, self.processor) for path in paths])
+
+
+def read_pixels(path: Path, processor: Processor) -> UInt8[Tensor, "3 height width"]:
+    """Returns an image file at the size of the vision tower.
+
+    Raises:
+        ValueError: the file is no image that Pillow can read.
+    """
+    try:
+        with Image.open(path) as image:
+            return processor.pixels(image)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"the image {path} cannot be read: {error}") from error

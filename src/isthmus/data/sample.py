@@ -1,0 +1,100 @@
+"""The canonical sample: messages of typed parts, and the images they speak of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, final, get_args
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A stretch of text within a message."""
+
+    text: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """The place of an image within a message; the n-th place shows the n-th image of the sample."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    parts: tuple[Text | ImagePart, ...]
+
+    @property
+    def text(self) -> str:
+        """The text of the turn, without its images."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def num_images(self) -> int:
+        """Images shown in the turn."""
+        return sum(isinstance(part, ImagePart) for part in self.parts)
+
+    def to_chat(self, image_text: str | None = None) -> dict[str, Any]:
+        """Returns the turn as transformers' chat templates take it.
+
+        Args:
+            image_text: what stands for an image in one text; None keeps the typed parts.
+        """
+        if image_text is not None:
+            texts = (p.text if isinstance(p, Text) else image_text for p in self.parts)
+            return {"role": self.role, "content": "".join(texts)}
+        content = [
+            {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": "image"}
+            for part in self.parts
+        ]
+        return {"role": self.role, "content": content}
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One conversation with its images."""
+
+    id: str
+    """Name of the sample, used in errors and results."""
+    messages: tuple[Message, ...]
+    """Turns in order; at least one is an answer of the assistant."""
+    images: tuple[Path, ...] = ()
+    """Absolute paths, one per `ImagePart`, in reading order."""
+    task: str = ""
+    """What the sample measures, for scores per task."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else its source knows; boxes are in original pixels."""
+
+    def __post_init__(self) -> None:
+        """Checks that images and places agree, and that there is an answer to learn.
+
+        Raises:
+            ValueError: there are more or fewer places than images, no answer, or an empty one.
+        """
+        places = sum(message.num_images for message in self.messages)
+        if places != len(self.images):
+            raise ValueError(
+                f"{self.id}: {places} image marks for {len(self.images)} images; "
+                f"each image needs exactly one mark in the messages"
+            )
+        answers = [message.text for message in self.messages if message.role == "assistant"]
+        if not answers:
+            raise ValueError(f"{self.id}: no assistant turn; a sample needs an answer to learn")
+        if not all(answer.strip() for answer in answers):
+            raise ValueError(f"{self.id}: an assistant turn is empty; drop the turn or fill it")
+
+    def without_images(self) -> "Sample":
+        """Returns the same conversation without its images, as a blind model meets it."""
+        messages = tuple(
+            Message(m.role, tuple(part for part in m.parts if isinstance(part, Text)))
+            for m in self.messages
+        )
+        return replace(self, messages=messages, images=())

@@ -1,0 +1,70 @@
+"""The contract of a data source: one row of a layout becomes one canonical sample."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from isthmus.data.sample import Sample
+
+Row = Mapping[str, Any]
+
+
+class Source(ABC):
+    """Reads the rows of one layout; errors say what is wrong with the row, not where it lies."""
+
+    key: ClassVar[str]
+    """The key by which a row of this layout is known."""
+
+    @abstractmethod
+    def sample(self, row: Row, *, name: str, image_root: Path) -> Sample:
+        """Returns the sample of a row.
+
+        Args:
+            row: the decoded row; it has `key`.
+            name: id of the sample when the row gives none.
+            image_root: folder in which every image lies.
+
+        Raises:
+            ValueError: the row is not of this layout, or breaks a rule of `Sample`.
+        """
+
+
+def image_paths(names: Any, image_root: Path) -> tuple[Path, ...]:
+    """Returns the absolute paths of images named in a row, one name or a list of them.
+
+    Raises:
+        ValueError: a name is no string, leaves the image root, or names no file.
+    """
+    return tuple(_image_path(name, image_root) for name in _as_list(names))
+
+
+def expect(value: Any, kind: type[str] | type[list] | type[dict], what: str) -> Any:
+    """Returns the value when it is of the kind.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{what} is {value!r:.80}; expected {_NAMES[kind.__name__]}")
+    return value
+
+
+_NAMES = {"str": "a string", "list": "a list", "dict": "an object"}
+
+
+def _as_list(names: Any) -> list[Any]:
+    if names is None:
+        return []
+    return names if isinstance(names, list) else [names]
+
+
+def _image_path(name: Any, image_root: Path) -> Path:
+    root = os.path.abspath(image_root)  # noqa: PTH100 (lexical: links inside the root are the user's)
+    path = os.path.normpath(os.path.join(root, expect(name, str, "an image")))  # noqa: PTH118
+    if os.path.commonpath((root, path)) != root:
+        raise ValueError(f"the image {name!r} leaves the image root {image_root}; move it inside")
+    if not Path(path).is_file():
+        raise ValueError(f"the image {name!r} is not in the image root {image_root}")
+    return Path(path)

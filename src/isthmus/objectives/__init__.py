@@ -1,0 +1,1 @@
+"""Objectives: model and batch to named losses; the folder is the registry."""

@@ -1,0 +1,55 @@
+"""The contract of an objective: model and batch in, named losses out.
+
+An objective is one file of this folder: a docstring, a class nested as `Config`, the final class,
+and `OBJECTIVE = ThatClass`. It may own parameters (a temperature, a matching head), which train and
+are checkpointed with the model's.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isthmus import kinds
+from isthmus.axes import Batch
+from isthmus.config import KindConfig
+
+
+class Objective(nn.Module, ABC):
+    """What a model is trained for."""
+
+    @abstractmethod
+    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Returns named losses, each the mean over the batch's `num_items`; their sum is trained.
+
+        Args:
+            model: the model in training.
+            batch: some samples.
+        """
+
+    @abstractmethod
+    def num_items(self, batch: Batch) -> int:
+        """Returns how many items the losses of a batch are means over.
+
+        The loop weighs the pieces of a step by it, so that a step computed in pieces, or on several
+        processes, has the gradient of the whole. Called before the batch is moved to a device.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig(KindConfig, ABC, package="isthmus.objectives", constant="OBJECTIVE"):
+    """Base of the objectives' configurations; `kind` is the name of the objective's file."""
+
+    weight: float = 1.0
+    """Factor on the objective's losses in the sum that is trained."""
+
+    def build(self, model: Any) -> Objective:
+        """Returns the objective.
+
+        Args:
+            model: the model in training, whose widths an objective with parameters may need.
+        """
+        module = kinds.load(self._package, self.kind)
+        return getattr(module, self._constant)(self, model)

@@ -1,0 +1,193 @@
+"""Resumable checkpoints: what was trained, and all that decides the steps to come.
+
+A checkpoint is a folder `checkpoints/step-N` with the weights of every part trained so far, the
+optimizer, the position in the run and the random states of each process. Frozen weights and data
+are not in it: their fingerprints are, and a resume on others is refused. It is written under
+another name and moved, so a folder of that name is whole.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import final
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isthmus.training.chance import random_states, set_random_states
+from isthmus.training.step import StepCounts
+
+CHECKPOINTS = "checkpoints"
+KEPT = 2
+"""Newest checkpoints that are kept; the second stands in should a disk harm the first."""
+_NAME = re.compile(r"step-(\d+)")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where a run stands."""
+
+    stage: int = 0
+    """Number of the stage, from 0."""
+    stage_step: int = 0
+    """Optimizer steps taken in the stage; also the position in its data."""
+    step: int = 0
+    """Optimizer steps taken in the run."""
+    samples: int = 0
+    """Samples learned from in the run."""
+    tokens: int = 0
+    """Tokens learned from in the run, text and visual together."""
+    step_seconds: float = 0.0
+    """Time spent in steps."""
+    seconds: float = 0.0
+    """Time spent in all: loading, encoding, steps, validation, writing."""
+
+    def after(self, counts: StepCounts, *, seconds: float) -> "Position":
+        """Returns the position after one more step of the stage."""
+        return replace(
+            self,
+            stage_step=self.stage_step + 1,
+            step=self.step + 1,
+            samples=self.samples + counts.samples,
+            tokens=self.tokens + counts.tokens,
+            step_seconds=self.step_seconds + seconds,
+        )
+
+    def per_second(self, count: int) -> float:
+        """Returns samples or tokens of the run per second of its steps."""
+        return round(count / self.step_seconds, 2) if self.step_seconds else 0.0
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint on disk."""
+
+    folder: Path
+    position: Position
+    relies_on: Mapping[str, str]
+    """Fingerprints of what decides the run but is not in it: frozen parts, and the data."""
+
+    def check(self, found: Mapping[str, str]) -> None:
+        """Checks that what the checkpoint relies on is what is there.
+
+        Raises:
+            ValueError: a frozen part or the data is another one.
+        """
+        for name, expected in self.relies_on.items():
+            if found[name] != expected:
+                raise ValueError(
+                    f"{self.folder} was written with the {name} {expected}, but now it is "
+                    f"{found[name]}; restore it, or train into another folder"
+                )
+
+    def load_weights(self, module: nn.Module) -> None:
+        """Puts the trained weights into a module.
+
+        Raises:
+            ValueError: the checkpoint is of another architecture.
+        """
+        weights = load_file(self.folder / "trained.safetensors")
+        own = module.state_dict()
+        for name, value in weights.items():
+            if name not in own or own[name].shape != value.shape:
+                found = tuple(own[name].shape) if name in own else "absent"
+                raise ValueError(
+                    f"{self.folder} holds {name} of shape {tuple(value.shape)}, which is {found} "
+                    "in the model; it is a checkpoint of another architecture"
+                )
+        module.load_state_dict(weights, strict=False)
+
+    def load_optimizer(self, optimizer: Optimizer) -> None:
+        """Puts the moments and step counts into an optimizer."""
+        state = torch.load(
+            self.folder / "optimizer.pt", weights_only=True, map_location="cpu", mmap=True
+        )
+        optimizer.load_state_dict(state)
+
+    def load_random_states(self, process: int) -> None:
+        """Sets the random states of a process; one that is new takes those of the first."""
+        own = self.folder / f"random-{process}.pt"
+        path = own if own.exists() else self.folder / "random-0.pt"
+        set_random_states(torch.load(path, weights_only=True))
+
+
+def save_checkpoint(
+    output: Path,
+    *,
+    position: Position,
+    weights: Mapping[str, Tensor],
+    relies_on: Mapping[str, str],
+    optimizer: Optimizer,
+    accelerator: Accelerator,
+) -> Path:
+    """Writes a checkpoint below a run's folder and drops the oldest; returns its folder."""
+    root = output / CHECKPOINTS
+    final_folder = root / f"step-{position.step:08d}"
+    unfinished = root / f".unfinished-{position.step:08d}"
+    if accelerator.is_main_process:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    states = random_states()
+    torch.save(states, unfinished / f"random-{accelerator.process_index}.pt")
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        save_file(dict(weights), unfinished / "trained.safetensors")
+        torch.save(optimizer.state_dict(), unfinished / "optimizer.pt")
+        state = {"position": asdict(position), "relies_on": dict(relies_on)}
+        (unfinished / "state.json").write_text(json.dumps(state, indent=2))
+        _to_disk(unfinished)
+        shutil.rmtree(final_folder, ignore_errors=True)
+        unfinished.rename(final_folder)
+        for old in _folders(root)[:-KEPT]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    # Writing files draws random names; the run goes on as one does that resumes from here.
+    set_random_states(states)
+    return final_folder
+
+
+def last_checkpoint(output: Path) -> Checkpoint | None:
+    """Returns the newest checkpoint of a run, or None."""
+    folders = _folders(output / CHECKPOINTS)
+    if not folders:
+        return None
+    state = json.loads((folders[-1] / "state.json").read_text())
+    position = Position(**state["position"])
+    return Checkpoint(folder=folders[-1], position=position, relies_on=state["relies_on"])
+
+
+def trained_weights(trainee: nn.Module, trained: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """Returns the state of some of a module's parts, by name in the whole; tied weights once."""
+    wanted = {id(v) for part in trained for v in part.state_dict(keep_vars=True).values()}
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, value in trainee.state_dict(keep_vars=True).items():
+        if id(value) in wanted:
+            found.setdefault(id(value), (name, value.detach().contiguous()))
+    return dict(found.values())
+
+
+def _folders(root: Path) -> list[Path]:
+    """Returns the whole checkpoints of a run, oldest first."""
+    if not root.is_dir():
+        return []
+    return sorted(folder for folder in root.iterdir() if _NAME.fullmatch(folder.name))
+
+
+def _to_disk(folder: Path) -> None:
+    """Makes sure that a folder's files outlast the machine before their name says so."""
+    for path in [*folder.iterdir(), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

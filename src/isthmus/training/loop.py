@@ -1,0 +1,194 @@
+"""The training loop: a recipe in, a trained model in a folder out.
+
+Read from the top: `train` claims the folder, builds the model, runs the stages and saves; a stage
+takes its steps. Whatever decides a step (weights, moments, position, chance) is in a checkpoint,
+and the order of samples follows from the position alone, so a run that was killed goes on as if it
+had not been.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from jaxtyping import Float
+from rich.console import Console
+from torch import Tensor, nn
+
+from isthmus.evaluation import fingerprint
+from isthmus.training import run_folder
+from isthmus.training.checkpoint import Position, last_checkpoint, save_checkpoint, trained_weights
+from isthmus.training.freeze import recomputed_layers, set_modes
+from isthmus.training.log import RunLog
+from isthmus.training.optim import set_lr
+from isthmus.training.prepare import Prepared, Run, prepare
+from isthmus.training.progress import StepProgress
+from isthmus.training.resolve import build_model
+from isthmus.training.result import TrainResult, result_of
+from isthmus.training.schedule import lr_factor
+from isthmus.training.stage import Recipe
+from isthmus.training.step import reduced, take_step, validate
+
+
+def train(
+    recipe: Recipe, output: Path, *, resume: bool = False, console: Console | None = None
+) -> TrainResult:
+    """Trains a recipe into a folder that transformers' Auto classes can load.
+
+    Args:
+        recipe: model and stages.
+        output: folder of the run; logs and checkpoints lie in it, too.
+        resume: go on from the folder's last checkpoint, or start when there is none.
+        console: where the run is shown.
+
+    Raises:
+        ValueError: the folder holds another run, a row of the data cannot be used, or a setting
+            does not fit the model.
+        FloatingPointError: the loss is no longer a number.
+    """
+    started = perf_counter()
+    accelerator = Accelerator(mixed_precision="no")
+    is_main = accelerator.is_main_process
+    console = console or Console()
+    if is_main:
+        run_folder.claim(output, recipe, resume=resume)
+    else:
+        console = Console(quiet=True)
+    accelerator.wait_for_everyone()
+    checkpoint = last_checkpoint(output) if resume else None
+    position = checkpoint.position if checkpoint else Position()
+    resumed_from = position.step if checkpoint else None
+
+    set_seed(recipe.seed)
+    model, processor = build_model(recipe.model)
+    model.to(accelerator.device)
+    towers = {n: fingerprint.of_module(nn.ModuleList(part)) for n, part in model.parts().items()}
+    met = run_folder.read_description(output).get("stages", []) if checkpoint else []
+
+    with RunLog(output, resumed_from=resumed_from, enabled=is_main) as log:
+        run = Run(
+            recipe=recipe,
+            output=output,
+            accelerator=accelerator,
+            console=console,
+            log=log,
+            model=model,
+            processor=processor,
+            facts={"towers": towers, "stages": met},
+            checkpoint=checkpoint,
+            position=position,
+            begun=started - position.seconds,
+        )
+        for number in range(position.stage, len(recipe.stages)):
+            _run_stage(run, prepare(run, number))
+            run.position = replace(run.position, stage=number + 1, stage_step=0)
+
+    if is_main:
+        run_folder.save_model(output, model, processor)
+    result = result_of(output, run.position, seconds=perf_counter() - run.begun)
+    if is_main:
+        run_folder.describe(output, recipe, **run.facts, result=result.cost())
+    accelerator.wait_for_everyone()
+    return result
+
+
+def _run_stage(run: Run, prepared: Prepared) -> None:
+    stage, schedule, num_steps = prepared.stage, prepared.stage.schedule, prepared.num_steps
+    optimizer, dtype = prepared.optimizer, getattr(torch, stage.dtype)
+    first = run.position.stage_step
+    set_modes(prepared.trainee, prepared.parts, stage.train)
+    with (
+        recomputed_layers(run.model, enabled=stage.gradient_checkpointing),
+        StepProgress(run.console, stage.name, first=first, num_steps=num_steps) as progress,
+    ):
+        clock = perf_counter()
+        for step, pieces in enumerate(prepared.steps(first), start=first):
+            lr = set_lr(optimizer, lr_factor(step, num_steps, schedule))
+            losses, counts = take_step(prepared.learner, pieces, run.accelerator, dtype)
+            norm = _clip(run, prepared)
+            optimizer.step()
+            optimizer.zero_grad()
+            run.position = run.position.after(counts, seconds=perf_counter() - clock)
+
+            done = step + 1
+            if _is_due(done, stage.log_every, num_steps):
+                _log_step(run, progress, stage.name, losses, lr=lr, norm=norm)
+            if prepared.data.validation and _is_due(
+                done, stage.validate_every * num_steps, num_steps
+            ):
+                _validate(run, prepared, progress)
+            if _is_due(done, stage.checkpoint_every * num_steps, num_steps):
+                _checkpoint(run, prepared)
+            clock = perf_counter()
+
+
+def _clip(run: Run, prepared: Prepared) -> Float[Tensor, ""]:
+    """Clips the gradient; returns its norm before."""
+    clip = prepared.stage.schedule.clip
+    largest = math.inf if clip is None else clip
+    return run.accelerator.clip_grad_norm_(prepared.trained_parameters, largest)
+
+
+def _is_due(done: int, interval: float, num_steps: int) -> bool:
+    """Tells whether something that happens every so many steps, and last, happens now."""
+    return done % max(1, int(interval)) == 0 or done == num_steps
+
+
+def _log_step(
+    run: Run,
+    progress: StepProgress,
+    stage: str,
+    losses: Mapping[str, Float[Tensor, ""]],
+    *,
+    lr: float,
+    norm: Float[Tensor, ""],
+) -> None:
+    values = reduced([loss.item() for loss in losses.values()], run.accelerator)
+    loss, position = sum(values), run.position
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is {loss} at step {position.step}; lower the learning rate or lengthen the "
+            "warm-up, and resume from a checkpoint before it"
+        )
+    run.log.scalars(
+        position.step,
+        {
+            "stage": stage,
+            "loss": loss,
+            **({} if len(losses) == 1 else dict(zip(losses, values, strict=True))),
+            "lr": lr,
+            "grad_norm": float(norm),
+            "samples": position.samples,
+            "tokens": position.tokens,
+            "samples_per_second": position.per_second(position.samples),
+            "tokens_per_second": position.per_second(position.tokens),
+            "seconds": round(perf_counter() - run.begun, 3),
+        },
+    )
+    progress.show(position, loss=loss)
+
+
+def _validate(run: Run, prepared: Prepared, progress: StepProgress) -> None:
+    dtype = getattr(torch, prepared.stage.dtype)
+    prepared.trainee.eval()
+    losses = validate(prepared.trainee, prepared.validation(), run.accelerator, dtype)
+    set_modes(prepared.trainee, prepared.parts, prepared.stage.train)
+    loss = sum(losses.values())
+    run.log.scalars(run.position.step, {"stage": prepared.stage.name, "validation_loss": loss})
+    progress.say(f"step {run.position.step}: validation loss {loss:.4f}")
+
+
+def _checkpoint(run: Run, prepared: Prepared) -> None:
+    run.position = replace(run.position, seconds=perf_counter() - run.begun)
+    save_checkpoint(
+        run.output,
+        position=run.position,
+        weights=trained_weights(prepared.trainee, prepared.learned),
+        relies_on=prepared.relies_on,
+        optimizer=prepared.optimizer,
+        accelerator=run.accelerator,
+    )

@@ -1,0 +1,170 @@
+"""Before the first step of a stage: freeze, open the data, build the optimizer, restore."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast, final
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import nn
+from torch.optim import Optimizer
+
+from isthmus.data.ahead import made_ahead
+from isthmus.data.dataset import ConversationDataset
+from isthmus.data.order import Order, epoch_batches
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.modeling.processing_isthmus import IsthmusProcessor
+from isthmus.training import run_folder
+from isthmus.training.checkpoint import Checkpoint, Position
+from isthmus.training.freeze import Parts, freeze_and_thaw, parameters_of, part_table
+from isthmus.training.log import RunLog
+from isthmus.training.optim import build_optimizer
+from isthmus.training.stage import Recipe, Stage
+from isthmus.training.stage_data import StageData, open_data, pieces_of
+from isthmus.training.step import Piece, Trainee
+
+_BLIND_PARTS = ("language_model", "objectives")
+"""Parts through which a loss flows when there are no images."""
+
+
+@final
+@dataclass(kw_only=True)
+class Run:
+    """What the stages of a run share."""
+
+    recipe: Recipe
+    output: Path
+    accelerator: Accelerator
+    console: Console
+    log: RunLog
+    model: IsthmusForConditionalGeneration
+    processor: IsthmusProcessor
+    facts: dict[str, Any]
+    """What recipe.json tells besides the recipe; see `run_folder.describe`."""
+    checkpoint: Checkpoint | None
+    """Where the run goes on from."""
+    position: Position
+    """Where the run stands."""
+    begun: float
+    """Time at which the run would have begun, had it never been interrupted."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A stage that is ready for its next step."""
+
+    stage: Stage
+    trainee: Trainee
+    parts: Parts
+    learner: nn.Module
+    """The trainee as Accelerate, and perhaps torch.compile, wrapped it."""
+    optimizer: Optimizer
+    data: StageData
+    order: Order
+    num_steps: int
+    accelerator: Accelerator
+    learned: Sequence[nn.Module]
+    """Modules that this stage or an earlier one trains; a checkpoint holds their weights."""
+    relies_on: dict[str, str]
+    """Fingerprints of what a checkpoint does not hold."""
+
+    @cached_property
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """The parameters that this stage trains."""
+        return [p for part in self.stage.train for p in parameters_of(self.parts[part.name])]
+
+    def steps(self, first: int) -> Iterator[list[Piece]]:
+        """Yields what this process computes of each step, from a step on."""
+        plan = (self.order.batch(step) for step in range(first, self.num_steps))
+        return self._made(self.data.train, plan)
+
+    def validation(self) -> Iterator[Piece]:
+        """Yields what this process computes of the validation set."""
+        dataset = self.data.validation
+        assert dataset is not None
+        batch_size = self.stage.schedule.batch_size
+        plan = epoch_batches(dataset.lengths(), batch_size=batch_size, seed=0, epoch=0)
+        for pieces in self._made(dataset, iter(plan)):
+            yield from pieces
+
+    def _made(
+        self, dataset: ConversationDataset, plan: Iterator[list[int]]
+    ) -> Iterator[list[Piece]]:
+        def make(batch: list[int]) -> list[Piece]:
+            accumulation = self.stage.schedule.accumulation
+            return pieces_of(
+                dataset, batch, accumulation=accumulation, accelerator=self.accelerator
+            )
+
+        return made_ahead(make, plan, self.stage.num_workers)
+
+
+def prepare(run: Run, number: int) -> Prepared:
+    """Returns a stage of a run, ready for its next step.
+
+    Raises:
+        ValueError: a setting does not fit the model, a row of the data cannot be used, or the
+            checkpoint is of another run.
+    """
+    stage, accelerator = run.recipe.stages[number], run.accelerator
+    trainee = Trainee(run.model, stage.objectives).to(accelerator.device)
+    parts = trainee.parts()
+    rows = freeze_and_thaw(parts, stage.train)
+    run.console.print(part_table(rows))
+
+    towers = run.facts["towers"]
+    data = open_data(
+        stage,
+        run.model,
+        run.processor,
+        tower=towers["vision_tower"],
+        accelerator=accelerator,
+        console=run.console,
+    )
+    schedule = stage.schedule
+    order = Order(data.train.lengths(), batch_size=schedule.batch_size, seed=run.recipe.seed)
+    num_steps = schedule.num_steps(len(data.train))
+    if stage.blind and not any(part.name in _BLIND_PARTS for part in stage.train):
+        run.console.print(f"{stage.name}: nothing that is trained is used without images; no steps")
+        num_steps = 0
+    optimizer = build_optimizer(parts, stage.train, schedule)
+
+    learned = {part.name for s in run.recipe.stages[: number + 1] for part in s.train}
+    relies_on = {name: value for name, value in towers.items() if name not in learned}
+    relies_on["data"] = data.fingerprint
+    if run.checkpoint and run.checkpoint.position.stage == number:
+        run.checkpoint.check(relies_on)
+        run.checkpoint.load_weights(trainee)
+        run.checkpoint.load_optimizer(optimizer)
+        run.checkpoint.load_random_states(accelerator.process_index)
+
+    learner, optimizer = accelerator.prepare(trainee, optimizer)
+    run.facts["stages"][number:] = [
+        {
+            "name": stage.name,
+            "steps": num_steps,
+            "samples": len(data.train),
+            "data": data.fingerprint,
+            "parts": [row.to_dict() for row in rows],
+            "feature_store": data.store.to_dict() if data.store else None,
+        }
+    ]
+    if accelerator.is_main_process:
+        run_folder.describe(run.output, run.recipe, **run.facts)
+    return Prepared(
+        stage=stage,
+        trainee=trainee,
+        parts=parts,
+        learner=cast(nn.Module, torch.compile(learner, dynamic=True)) if stage.compile else learner,
+        optimizer=optimizer,
+        data=data,
+        order=order,
+        num_steps=num_steps,
+        accelerator=accelerator,
+        learned=[module for name in learned for module in parts[name]],
+        relies_on=relies_on,
+    )

@@ -1,0 +1,106 @@
+"""The names in a recipe, and the things they stand for."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import final
+
+from isthmus import microworld
+from isthmus.config import DIGEST_LENGTH
+from isthmus.data import sources
+from isthmus.data.cache import cache_root
+from isthmus.data.sample import Sample
+from isthmus.evaluation import fingerprint
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.modeling.processing_isthmus import IsthmusProcessor
+from isthmus.training.stage import Data, FileData, MicroworldData, ModelConfig
+
+MICROWORLD = "microworld:"
+
+
+@final
+@dataclass(frozen=True)
+class ReadData:
+    """Samples of a stage, and the fingerprint of the file they came from."""
+
+    samples: Sequence[Sample]
+    fingerprint: str
+
+
+def build_model(
+    config: ModelConfig,
+) -> tuple[IsthmusForConditionalGeneration, IsthmusProcessor]:
+    """Returns the model of a recipe with a fresh connector, and its processor."""
+    vision, language = tower(config.vision), tower(config.language)
+    model = IsthmusForConditionalGeneration.from_towers(
+        vision=vision,
+        language=language,
+        connector=config.connector,
+        vision_layer=config.vision_layer,
+    )
+    processor = IsthmusProcessor.from_towers(
+        vision=vision,
+        language=language,
+        connector=config.connector,
+        vision_layer=config.vision_layer,
+    )
+    return model, processor
+
+
+def tower(name: str) -> str:
+    """Returns what `from_pretrained` takes for a tower: `microworld:NAME` is a folder of ours."""
+    if not name.startswith(MICROWORLD):
+        return name
+    from isthmus.microworld import towers
+
+    return str(towers.path(name.removeprefix(MICROWORLD)))
+
+
+def read_data(data: Data, *, blind: bool) -> ReadData:
+    """Reads the samples of a stage.
+
+    Args:
+        data: where they are.
+        blind: whether their images are dropped.
+
+    Raises:
+        ValueError: a row cannot be used.
+    """
+    files = data if isinstance(data, FileData) else microworld_files(data)
+    samples = list(sources.read(files.file, files.image_root))
+    if blind:
+        samples = [sample.without_images() for sample in samples]
+    return ReadData(samples, fingerprint.of_files([files.file]))
+
+
+def microworld_files(data: MicroworldData) -> FileData:
+    """Returns samples of the embedded world as files in the cache, written when they are not yet.
+
+    The folder's name holds the fingerprint of the world's source, so a changed world is another.
+    """
+    name = f"{data.split}-{data.num}-{data.seed}-{_world_fingerprint()}"
+    folder = cache_root() / "microworld" / name
+    if not folder.exists():
+        from isthmus.microworld.export import export
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        try:
+            export(unfinished, split=data.split, num=data.num, seed=data.seed)
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.exists():  # otherwise another run wrote the same files meanwhile
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return FileData(file=folder / "messages.jsonl", image_root=folder)
+
+
+def _world_fingerprint() -> str:
+    root = Path(microworld.__path__[0])
+    files = sorted([*root.glob("*.py"), *(root / "tasks").glob("*.py")])
+    whole = sha256(b"".join(path.read_bytes() for path in files))
+    return whole.hexdigest()[:DIGEST_LENGTH]

@@ -1,0 +1,93 @@
+"""The folder of a run: whose it is, what is written about the run, and its model at the end."""
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+from isthmus.training.checkpoint import CHECKPOINTS
+from isthmus.training.log import LOG_NAME, TENSORBOARD_NAME
+from isthmus.training.stage import Recipe
+
+RECIPE_NAME = "recipe.json"
+_PACKAGES = ("isthmus", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy")
+
+
+def claim(output: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Makes a folder the run's own.
+
+    Raises:
+        ValueError: the folder holds another run, or this one and it is not resumed.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    described = output / RECIPE_NAME
+    if described.exists():
+        digest = read_description(output)["digest"]
+        if digest != recipe.digest():
+            raise ValueError(
+                f"{output} holds another run (recipe {digest}, not {recipe.digest()} of "
+                f"{recipe.name}); choose another folder, or delete it"
+            )
+        if not resume:
+            raise ValueError(
+                f"{output} holds a run of this recipe already; go on with --resume, choose "
+                "another folder, or delete it"
+            )
+    elif foreign := sorted({p.name for p in output.iterdir()} & {"config.json", CHECKPOINTS}):
+        raise ValueError(
+            f"{output} holds {foreign[0]} but no {RECIPE_NAME}; choose another folder for the run"
+        )
+    else:
+        for name in (LOG_NAME, TENSORBOARD_NAME):
+            if (output / name).exists():
+                raise ValueError(f"{output} holds {name} of another program; choose another folder")
+        describe(output, recipe)
+
+
+def describe(output: Path, recipe: Recipe, **facts: Any) -> None:
+    """Writes recipe.json: the resolved recipe, what it runs on, and what else is known of the run.
+
+    Args:
+        output: the run's folder.
+        recipe: what is run.
+        **facts: `towers` (fingerprints of the parts before training), `stages` (what each stage
+            met: its table of parts, data and store) and, at the end, `result`.
+    """
+    description = {
+        "recipe": recipe.to_dict(),
+        "digest": recipe.digest(),
+        "seed": recipe.seed,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _PACKAGES},
+        },
+        **facts,
+    }
+    unfinished = output / f".{RECIPE_NAME}.unfinished"
+    unfinished.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(output / RECIPE_NAME)
+
+
+def read_description(output: Path) -> dict[str, Any]:
+    """Returns what `describe` wrote."""
+    return json.loads((output / RECIPE_NAME).read_text(encoding="utf-8"))
+
+
+def save_model(output: Path, model: Any, processor: Any) -> None:
+    """Writes the self-contained model; each file appears whole, config.json last."""
+    unfinished = output / ".unfinished-model"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    processor.save_pretrained(unfinished)
+    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "config.json"):
+        path.replace(output / path.name)
+    unfinished.rmdir()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,154 @@
+"""A recipe is a tuple of stages, and a stage is data: what is trained, for what, on what, and how.
+
+Nothing here runs; `loop.train` does.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, final
+
+from isthmus.config import Config
+from isthmus.connectors.base import ConnectorConfig
+from isthmus.objectives.base import ObjectiveConfig
+from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.schedule import Schedule
+
+PartName = Literal["vision_tower", "connector", "language_model", "objectives"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
+    """Which towers are joined, and by what."""
+
+    vision: str
+    """Vision tower: `microworld:NAME`, a local folder or a hub id."""
+    language: str
+    """Language model: `microworld:NAME`, a local folder or a hub id."""
+    connector: ConnectorConfig
+    """What turns patches into visual tokens."""
+    vision_layer: int = -2
+    """Layer of the tower whose output is used: 1 the first block, -2 the last block but one, -1
+    the tower's own output with its final norm."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FileData(Config):
+    """Samples from a file of the user's, LLaVA JSON or messages JSONL."""
+
+    file: Path
+    """JSON array or JSON lines."""
+    image_root: Path
+    """Folder in which the images of every row lie."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MicroworldData(Config):
+    """Samples of the embedded world; they are written to disk and read like a user's."""
+
+    split: Literal["train", "val", "test", "compositional"]
+    """Splits share no scene."""
+    num: int
+    """Samples."""
+    seed: int = 0
+    """Source of the scenes and questions."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Part(Config):
+    """A part of the model that a stage trains; parts that are not named stay frozen."""
+
+    name: PartName
+    """Part of the model, or `objectives` for the parameters that the objectives own."""
+    lr: float
+    """Peak learning rate, per step."""
+
+
+Data = FileData | MicroworldData
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Stage(Config):
+    """One stretch of training, with one set of trained parts and one schedule."""
+
+    name: str
+    """What the log calls it."""
+    train: tuple[Part, ...]
+    """Parts that learn; the others are frozen."""
+    data: Data
+    """Samples to learn from."""
+    schedule: Schedule
+    """Length, batch and learning rate."""
+    objectives: tuple[ObjectiveConfig, ...] = field(
+        default_factory=lambda: (LanguageModeling.Config(),)
+    )
+    """Losses whose weighted sum is trained."""
+    validation: Data | None = None
+    """Samples whose loss is measured on the way; None measures none."""
+    validate_every: float = 0.1
+    """Share of the stage's steps between two validations."""
+    checkpoint_every: float = 0.1
+    """Share of the stage's steps between two checkpoints."""
+    log_every: int = 1
+    """Steps between two lines of the log; each line waits for the device."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the computation; weights that learn stay float32."""
+    gradient_checkpointing: bool = False
+    """Recompute each layer in the backward pass, to save memory."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    feature_store: bool = False
+    """Run the frozen vision tower once over the images, and train from its outputs on disk."""
+    num_workers: int = 1
+    """Threads that prepare batches ahead; 0 prepares them in the loop."""
+    blind: bool = False
+    """Drop every image: the baseline that shows what the words alone give away."""
+
+    def __post_init__(self) -> None:
+        """Checks that the settings agree.
+
+        Raises:
+            ValueError: nothing or a part twice is trained, or a setting contradicts another.
+        """
+        names = [part.name for part in self.train]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"stage {self.name!r} trains {names}; expected each part at most once")
+        if self.feature_store and "vision_tower" in names:
+            raise ValueError(
+                f"stage {self.name!r} trains the vision tower, so its outputs cannot be stored; "
+                "set feature_store to False, or freeze the tower"
+            )
+        for name in ("validate_every", "checkpoint_every"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a share in (0, 1]")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Config):
+    """Everything that decides a run: the model, and the stages that train it."""
+
+    name: str
+    """`family.name`, as on the command line."""
+    description: str
+    """One line for lists."""
+    model: ModelConfig
+    """Which towers are joined, and by what."""
+    stages: tuple[Stage, ...]
+    """Stretches of training, in order."""
+    seed: int = 0
+    """Source of the initial weights, the order of samples and every other chance."""
+
+    def with_data(self, data: Data, *, validation: Data | None = None) -> "Recipe":
+        """Returns the recipe with the data of every stage replaced, validation included."""
+        stages = tuple(replace(s, data=data, validation=validation) for s in self.stages)
+        return replace(self, stages=stages)
+
+    def blind(self) -> "Recipe":
+        """Returns the twin of the recipe that never sees an image."""
+        stages = tuple(replace(stage, blind=True) for stage in self.stages)
+        return replace(self, name=f"{self.name}.blind", stages=stages)

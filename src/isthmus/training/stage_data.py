@@ -1,0 +1,158 @@
+"""What a stage learns from, opened: datasets, and the store of what the frozen tower sees."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from rich.console import Console
+from torch import Tensor
+
+from isthmus.data.ahead import made_ahead
+from isthmus.data.cache import cache_root
+from isthmus.data.dataset import ConversationDataset, read_pixels
+from isthmus.data.order import share
+from isthmus.data.processor import Processor
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.training.feature_store import FeatureStore, StoreReport
+from isthmus.training.resolve import read_data
+from isthmus.training.stage import Stage
+from isthmus.training.step import Piece, autocast
+
+_UNSEEN_BY_FEATURES = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version"})
+"""Keys of a tower's configuration that do not change what it sees."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class StageData:
+    """Datasets of a stage."""
+
+    train: ConversationDataset
+    validation: ConversationDataset | None
+    fingerprint: str
+    """Of the file that is learned from."""
+    store: StoreReport | None
+    """What the feature store holds for the stage, if it is used."""
+
+
+def open_data(
+    stage: Stage,
+    model: IsthmusForConditionalGeneration,
+    processor: Processor,
+    *,
+    tower: str,
+    accelerator: Accelerator,
+    console: Console,
+) -> StageData:
+    """Reads the samples of a stage, and has the frozen tower see their images if it asks for that.
+
+    Args:
+        stage: names the data.
+        model: holds the tower.
+        processor: of the model.
+        tower: fingerprint of the tower's weights.
+        accelerator: the main process writes caches, the others wait for it and read them.
+        console: is told about the feature store.
+
+    Raises:
+        ValueError: a row cannot be used, or there is none.
+    """
+    with accelerator.main_process_first():
+        read = read_data(stage.data, blind=stage.blind)
+        validation = read_data(stage.validation, blind=stage.blind) if stage.validation else None
+        samples = [*read.samples, *(validation.samples if validation else ())]
+        images = [path for sample in samples for path in sample.images]
+        store = report = None
+        if stage.feature_store and images:
+            store = open_store(model, tower=tower, dtype=getattr(torch, stage.dtype))
+            with console.status("the vision tower looks at the images once"):
+                encode = _Encode(model, processor, accelerator.device, store.dtype, stage)
+                report = store.fill(images, encode)
+            console.print(
+                f"feature store: {report.images} images, {report.encoded} of them new; "
+                f"{report.parity_images} seen again differ by {report.max_abs_difference:.1e} "
+                f"at most (largest feature {report.max_abs_feature:.1f})",
+                highlight=False,
+            )
+    length = getattr(model.config.text_config, "max_position_embeddings", None)
+    train, held_out = (
+        ConversationDataset(r.samples, processor, max_length=length, features=store) if r else None
+        for r in (read, validation)
+    )
+    assert train is not None
+    return StageData(train=train, validation=held_out, fingerprint=read.fingerprint, store=report)
+
+
+def open_store(
+    model: IsthmusForConditionalGeneration, *, tower: str, dtype: torch.dtype
+) -> FeatureStore:
+    """Opens the store of a model's tower in the cache.
+
+    Args:
+        model: holds the tower.
+        tower: fingerprint of the tower's weights.
+        dtype: number format of the computation, and on disk.
+    """
+    config = model.config
+    rows, columns = config.grid
+    vision = config.vision_config.to_dict().items()
+    about: dict[str, Any] = {
+        "weights": tower,
+        "vision_config": {k: v for k, v in vision if k not in _UNSEEN_BY_FEATURES},
+        **{
+            name: getattr(config, name)
+            for name in ("vision_layer", "image_size", "image_mean", "image_std", "image_resample")
+        },
+    }
+    return FeatureStore(
+        cache_root() / "features",
+        about,
+        num_patches=rows * columns,
+        d_vision=config.vision_config.hidden_size,
+        dtype=dtype,
+    )
+
+
+def pieces_of(
+    dataset: ConversationDataset,
+    batch: Sequence[int],
+    *,
+    accumulation: int,
+    accelerator: Accelerator,
+) -> list[Piece]:
+    """Returns what this process computes of a global batch."""
+    processes, process = accelerator.num_processes, accelerator.process_index
+    shares = [
+        share(batch, pieces=accumulation * processes, piece=number * processes + process)
+        for number in range(accumulation)
+    ]
+    return [
+        Piece(dataset.batch(indices or batch[:1]), real=bool(indices))
+        for indices in shares
+        if indices or processes > 1
+    ]
+
+
+@final
+@dataclass(frozen=True)
+class _Encode:
+    """Runs the tower over image files."""
+
+    model: IsthmusForConditionalGeneration
+    processor: Processor
+    device: torch.device
+    dtype: torch.dtype
+    stage: Stage
+
+    @torch.no_grad()
+    def __call__(self, paths: Iterable[Path]) -> Float[Tensor, "images patches d_vision"]:
+        """Returns what the tower sees of each image."""
+        pixels = made_ahead(
+            lambda path: read_pixels(path, self.processor), paths, self.stage.num_workers
+        )
+        with autocast(self.device, self.dtype):
+            return self.model.encode_images(torch.stack(list(pixels)).to(self.device)).features

@@ -1,0 +1,171 @@
+"""One step: the losses of a global batch, computed in pieces, weighted so that pieces don't matter.
+
+A loss is the sum over the items of the whole batch divided by their number. Each piece knows only
+its own mean, so it is weighted by its share of the items, over all pieces and processes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast, final
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isthmus.axes import Batch
+from isthmus.objectives.base import Objective, ObjectiveConfig
+from isthmus.training.freeze import Parts
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a process computes at once."""
+
+    batch: Batch
+    real: bool = True
+    """False for a stand-in that counts for nothing, so that no process waits for another."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StepCounts:
+    """What a step was made of, over all pieces and processes."""
+
+    items: tuple[float, ...]
+    """Items of each objective."""
+    samples: int
+    tokens: int
+    """Real positions, text and visual tokens together."""
+
+
+@final
+class Trainee(nn.Module):
+    """The model and its objectives as one module, which is wrapped, trained and saved as one."""
+
+    def __init__(self, model: Any, configs: Sequence[ObjectiveConfig]):
+        """Builds the objectives of a model."""
+        super().__init__()
+        self.model = model
+        self.objectives = nn.ModuleList(config.build(model) for config in configs)
+        self.weights = [config.weight for config in configs]
+        self.owner_of_loss: dict[str, int] = {}
+
+    def parts(self) -> Parts:
+        """Returns the model's parts, and the objectives when they own parameters."""
+        own = {"objectives": list(self.objectives)} if any(self.objectives.parameters()) else {}
+        return {**self.model.parts(), **own}
+
+    def items(self, piece: Piece) -> list[int]:
+        """Returns the items of each objective in a piece."""
+        if not piece.real:
+            return [0] * len(self.weights)
+        return [cast(Objective, module).num_items(piece.batch) for module in self.objectives]
+
+    def forward(
+        self, batch: Batch, shares: Sequence[float]
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Returns the weighted sum to train, and each named loss, both multiplied by the shares.
+
+        Args:
+            batch: samples of one piece.
+            shares: of each objective's items in the whole step, those that lie in this piece.
+        """
+        named: dict[str, Tensor] = {}
+        total = torch.zeros((), device=batch.input_ids.device)
+        for owner, (objective, weight) in enumerate(
+            zip(self.objectives, self.weights, strict=True)
+        ):
+            for name, loss in objective(self.model, batch).items():
+                self.owner_of_loss[name] = owner
+                named[name] = loss.detach().float() * shares[owner]
+                total = total + loss.float() * (shares[owner] * weight)
+        return total, named
+
+
+def take_step(
+    learner: nn.Module, pieces: Sequence[Piece], accelerator: Accelerator, dtype: torch.dtype
+) -> tuple[dict[str, Float[Tensor, ""]], StepCounts]:
+    """Computes the gradient of a global batch.
+
+    Args:
+        learner: a `Trainee`, as Accelerate wrapped it.
+        pieces: what this process computes of the batch, one at a time.
+        accelerator: knows the other processes.
+        dtype: number format of the computation.
+
+    Returns:
+        Named losses of the whole batch, as far as this process computed them (`reduced` sums them
+        up), and what the whole batch held.
+    """
+    trainee: Trainee = accelerator.unwrap_model(learner)
+    items = [trainee.items(piece) for piece in pieces]
+    counts = _count(pieces, items, accelerator)
+    losses: dict[str, Tensor] = {}
+    for piece, held in zip(pieces, items, strict=True):
+        shares = [n / max(1.0, whole) for n, whole in zip(held, counts.items, strict=True)]
+        is_last = piece is pieces[-1]
+        with nullcontext() if is_last else accelerator.no_sync(learner):
+            with autocast(accelerator.device, dtype):
+                total, named = learner(piece.batch.to(accelerator.device), shares)
+            if total.requires_grad:  # text alone does not reach a connector
+                # Processes average their gradients; scaled up, the average is the sum.
+                accelerator.backward(total * accelerator.num_processes)
+        _add(losses, named)
+    return losses, counts
+
+
+@torch.no_grad()
+def validate(
+    trainee: Trainee, pieces: Iterable[Piece], accelerator: Accelerator, dtype: torch.dtype
+) -> dict[str, float]:
+    """Returns the named losses over a whole set, of which each process computes its pieces."""
+    sums: dict[str, Tensor] = {}
+    counts = [0.0] * len(trainee.weights)
+    for piece in pieces:
+        items = [float(n) for n in trainee.items(piece)]
+        with autocast(accelerator.device, dtype):
+            _, named = trainee(piece.batch.to(accelerator.device), items)
+        _add(sums, named)
+        counts = [a + b for a, b in zip(counts, items, strict=True)]
+    owners = trainee.owner_of_loss
+    totals = reduced([*(loss.item() for loss in sums.values()), *counts], accelerator)
+    return {
+        name: total / max(1.0, totals[len(sums) + owners[name]])
+        for name, total in zip(sums, totals, strict=False)
+    }
+
+
+def reduced(values: Sequence[float], accelerator: Accelerator) -> list[float]:
+    """Returns numbers summed over all processes."""
+    if accelerator.num_processes == 1:
+        return list(values)
+    summed = accelerator.reduce(
+        torch.tensor(values, dtype=torch.float64, device=accelerator.device), "sum"
+    )
+    return summed.tolist()
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Returns the context in which the model computes in `dtype`."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def _count(
+    pieces: Sequence[Piece], items: Sequence[Sequence[int]], accelerator: Accelerator
+) -> StepCounts:
+    real = [piece.batch for piece in pieces if piece.real]
+    samples = sum(len(batch.input_ids) for batch in real)
+    tokens = sum(int(batch.attention_mask.sum()) for batch in real)
+    held = [float(sum(column)) for column in zip(*items, strict=True)]
+    *whole, samples_whole, tokens_whole = reduced(
+        [*held, float(samples), float(tokens)], accelerator
+    )
+    return StepCounts(tuple(whole), int(samples_whole), int(tokens_whole))
+
+
+def _add(sums: dict[str, Tensor], named: Mapping[str, Tensor]) -> None:
+    for name, loss in named.items():
+        sums[name] = sums[name] + loss if name in sums else loss

@@ -1,0 +1,162 @@
+"""Data files of both layouts become the same samples; each faulty row is one clear error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.data.sample import ImagePart, Message, Sample, Text
+from isthmus.data.sources import read
+from tests.tiny import tiny_image
+
+MESSAGES = {
+    "id": "a",
+    "task": "count",
+    "images": ["images/1.png", "images/2.png"],
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [
+                {"type": "image"},
+                {"type": "text", "text": "one and "},
+                {"type": "image"},
+                {"type": "text", "text": "another\n\nHow many?"},
+            ],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "two"}]},
+    ],
+    "meta": {"boxes": [[0, 1, 2, 3]]},
+}
+LLAVA = {
+    "id": "a",
+    "task": "count",
+    "image": ["images/1.png", "images/2.png"],
+    "conversations": [
+        {"from": "system", "value": "Be brief."},
+        {"from": "human", "value": "<image>\none and \n<image>another\n\nHow many?"},
+        {"from": "gpt", "value": "two"},
+    ],
+    "meta": {"boxes": [[0, 1, 2, 3]]},
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    for number in (1, 2):
+        tiny_image(number).save(tmp_path / "images" / f"{number}.png")
+    return tmp_path
+
+
+def _write(root: Path, text: str) -> Path:
+    file = root / "data.json"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def _read(root: Path, row: Any) -> list[Sample]:
+    return list(read(_write(root, json.dumps(row) + "\n"), root))
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_both_layouts_give_the_same_sample(root: Path, as_array: bool) -> None:
+    expected = Sample(
+        id="a",
+        task="count",
+        images=(root / "images/1.png", root / "images/2.png"),
+        messages=(
+            Message("system", (Text("Be brief."),)),
+            Message(
+                "user",
+                (ImagePart(), Text("one and "), ImagePart(), Text("another\n\nHow many?")),
+            ),
+            Message("assistant", (Text("two"),)),
+        ),
+        meta={"boxes": [[0, 1, 2, 3]]},
+    )
+    for row in (MESSAGES, LLAVA):
+        assert _read(root, [row] if as_array else row) == [expected]
+
+
+def test_layouts_may_mix_and_blank_lines_do_not_count_as_rows(root: Path) -> None:
+    unnamed = {key: value for key, value in LLAVA.items() if key != "id"}
+    file = _write(root, f"\n{json.dumps(MESSAGES)}\n\n{json.dumps(unnamed)}\n")
+    assert [sample.id for sample in read(file, root)] == ["a", "data-4"]
+
+
+def test_a_single_image_and_plain_content(root: Path) -> None:
+    row = {
+        "image": "images/1.png",
+        "messages": [
+            {"role": "user", "content": [{"type": "image"}]},
+            {"role": "assistant", "content": "noise"},
+        ],
+    }
+    (sample,) = _read(root, row)
+    assert sample.images == (root / "images/1.png",)
+    assert sample.messages[1].text == "noise"
+
+
+def test_the_image_root_may_be_relative(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _write(root, json.dumps(MESSAGES))
+    monkeypatch.chdir(root)
+    (sample,) = read(file, Path())
+    assert sample.images[0] == root / "images/1.png"
+
+
+def _changed(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**row, **changes}
+
+
+TURN = {"role": "user", "content": "Hm?"}
+FAULTS: list[tuple[Any, str]] = [
+    ("a string", "a row is 'a string'; expected an object"),
+    ({"id": "a", "text": "hm"}, "the keys id, text name no layout"),
+    (_changed(MESSAGES, messages={}), "messages is {}; expected a list"),
+    (_changed(MESSAGES, messages=["hm"]), "a message is 'hm'; expected an object"),
+    (_changed(MESSAGES, messages=[{"role": "bot"}]), "role 'bot'; expected one of system"),
+    (_changed(MESSAGES, messages=[{"role": "user", "content": 3}]), "content is 3; expected"),
+    (
+        _changed(MESSAGES, messages=[{"role": "user", "content": [{"type": "sound"}]}]),
+        "the type 'sound'; expected image or text",
+    ),
+    (
+        _changed(MESSAGES, messages=[{"role": "user", "content": [{"type": "text"}]}]),
+        "the text of a content part is None; expected a string",
+    ),
+    (_changed(MESSAGES, messages=[TURN], images=[]), "no assistant turn"),
+    (_changed(MESSAGES, images=["images/1.png"]), "2 image marks for 1 images"),
+    (_changed(MESSAGES, images=[None, "images/1.png"]), "an image is None; expected a string"),
+    (_changed(MESSAGES, images=["images/3.png", "images/1.png"]), "'images/3.png' is not in"),
+    (_changed(MESSAGES, images=["images", "images/1.png"]), "'images' is not in"),
+    (_changed(MESSAGES, images=["../x.png", "images/1.png"]), "'../x.png' leaves the image root"),
+    (_changed(MESSAGES, images=["/etc/passwd", "images/1.png"]), "leaves the image root"),
+    (_changed(MESSAGES, meta=[1]), "meta is .*; expected an object"),
+    (_changed(LLAVA, conversations="hm"), "conversations is 'hm'; expected a list"),
+    (_changed(LLAVA, conversations=[{"from": "cat"}]), "from 'cat'; expected one of"),
+    (_changed(LLAVA, conversations=[{"from": "gpt"}]), "value is None; expected a string"),
+    (_changed(LLAVA, image=None), "2 image marks for 0 images"),
+]
+
+
+@pytest.mark.parametrize(("row", "reason"), FAULTS)
+def test_a_faulty_row_is_named(root: Path, row: Any, reason: str) -> None:
+    file = _write(root, f"{json.dumps(MESSAGES)}\n{json.dumps(row)}\n")
+    samples = read(file, root)
+    assert next(samples).id == "a"
+    with pytest.raises(ValueError, match=f"{file}, row 2: .*{reason}"):
+        next(samples)
+
+
+def test_faulty_files_are_named(root: Path) -> None:
+    with pytest.raises(ValueError, match=r"row 2: not JSON"):
+        list(read(_write(root, f"{json.dumps(MESSAGES)}\n{{\n"), root))
+    with pytest.raises(ValueError, match=r"data\.json is not JSON"):
+        list(read(_write(root, "[{]"), root))
+    for empty in ("", "[]", "\n \n"):
+        with pytest.raises(ValueError, match="holds no row"):
+            list(read(_write(root, empty), root))
+    with pytest.raises(ValueError, match="does not exist"):
+        list(read(root / "absent.jsonl", root))

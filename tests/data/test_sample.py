@@ -1,0 +1,44 @@
+"""The canonical sample refuses what cannot be learned from."""
+
+from pathlib import Path
+
+import pytest
+
+from isthmus.data.sample import ImagePart, Message, Sample, Text
+
+ASK = Message("user", (ImagePart(), Text("What is it?")))
+ANSWER = Message("assistant", (Text("A ring."),))
+IMAGE = Path("/images/a.png")
+
+
+def test_without_images_keeps_the_words_and_nothing_else() -> None:
+    sample = Sample(id="a", messages=(ASK, ANSWER), images=(IMAGE,), task="colour")
+    blind = sample.without_images()
+    assert blind.images == ()
+    assert [m.parts for m in blind.messages] == [(Text("What is it?"),), (Text("A ring."),)]
+    assert (blind.id, blind.task) == ("a", "colour")
+
+
+@pytest.mark.parametrize(
+    ("messages", "images", "reason"),
+    [
+        ((ASK, ANSWER), (), "1 image marks for 0 images"),
+        ((ASK, ANSWER), (IMAGE, IMAGE), "1 image marks for 2 images"),
+        ((ASK,), (IMAGE,), "no assistant turn"),
+        ((ASK, Message("assistant", (Text(" \n"),))), (IMAGE,), "turn is empty"),
+        ((ASK, Message("assistant", ())), (IMAGE,), "turn is empty"),
+    ],
+)
+def test_faults_are_named_with_the_sample(
+    messages: tuple[Message, ...], images: tuple[Path, ...], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^row-7: .*{reason}"):
+        Sample(id="row-7", messages=messages, images=images)
+
+
+def test_chat_form_with_and_without_typed_parts() -> None:
+    assert ASK.to_chat() == {
+        "role": "user",
+        "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}],
+    }
+    assert ASK.to_chat("<i>") == {"role": "user", "content": "<i>What is it?"}

@@ -1,0 +1,141 @@
+"""A checkpoint holds what was trained and all chance; a crash never harms the last good one."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from isthmus.training import checkpoint
+from isthmus.training.chance import random_states, set_random_states
+from isthmus.training.checkpoint import (
+    CHECKPOINTS,
+    Position,
+    last_checkpoint,
+    save_checkpoint,
+    trained_weights,
+)
+from isthmus.training.step import StepCounts
+
+FAR = Position(stage=1, stage_step=3, step=7, samples=50, tokens=900, step_seconds=1.5, seconds=2.5)
+
+
+def _net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2, bias=False))
+
+
+def _save(output: Path, net: nn.Sequential, position: Position = FAR, **changes: object) -> Path:
+    optimizer = torch.optim.AdamW(net[1].parameters(), lr=0.1, fused=True)
+    net(torch.ones(4, 2)).sum().backward()
+    optimizer.step()
+    return save_checkpoint(
+        output,
+        position=position,
+        weights=trained_weights(net, [net[1]]),
+        relies_on={"tower": "abc"},
+        optimizer=optimizer,
+        accelerator=Accelerator(cpu=True),
+    )
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    net = _net()
+    folder = _save(tmp_path, net)
+    drawn = (random.random(), np.random.rand(), torch.rand(1).item())
+    found = last_checkpoint(tmp_path)
+    assert found is not None
+    assert (found.folder, found.position) == (folder, FAR)
+
+    other = _net()
+    frozen = other[0].weight.clone()
+    found.load_weights(other)
+    assert torch.equal(other[1].weight, net[1].weight)
+    assert torch.equal(other[0].weight, frozen)
+    optimizer = torch.optim.AdamW(other[1].parameters(), lr=0.5, fused=True)
+    found.load_optimizer(optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert all(state["exp_avg"].abs().sum() > 0 for state in optimizer.state.values())
+    for process in (0, 1):  # a process that was not there takes the first one's chance
+        found.load_random_states(process)
+        assert (random.random(), np.random.rand(), torch.rand(1).item()) == drawn
+
+
+def test_only_trained_weights_are_held_and_tied_ones_once(tmp_path: Path) -> None:
+    net = _net()
+    net[2].weight = net[1].weight
+    assert set(trained_weights(net, [net[1]])) == {"1.weight", "1.bias"}
+    with_buffers = nn.Sequential(nn.BatchNorm1d(2))
+    assert "0.running_mean" in trained_weights(with_buffers, [with_buffers[0]])
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    _save(tmp_path, _net())
+    found = last_checkpoint(tmp_path)
+    assert found is not None
+    for other in (nn.Sequential(nn.Linear(2, 3)), nn.Sequential(nn.ReLU(), nn.Linear(4, 4))):
+        with pytest.raises(ValueError, match="of another architecture"):
+            found.load_weights(other)
+
+
+def test_other_frozen_weights_are_refused(tmp_path: Path) -> None:
+    _save(tmp_path, _net())
+    found = last_checkpoint(tmp_path)
+    assert found is not None
+    found.check({"tower": "abc"})
+    with pytest.raises(ValueError, match="written with the tower abc, but now it is def"):
+        found.check({"tower": "def"})
+
+
+def test_the_newest_two_are_kept(tmp_path: Path) -> None:
+    for step in (9, 99, 100):
+        _save(tmp_path, _net(), Position(step=step))
+    names = sorted(folder.name for folder in (tmp_path / CHECKPOINTS).iterdir())
+    assert names == ["step-00000099", "step-00000100"]
+    found = last_checkpoint(tmp_path)
+    assert found is not None
+    assert found.position.step == 100
+
+
+@pytest.mark.parametrize("moment", ["save_file", "_to_disk"])
+def test_a_crash_while_writing_leaves_the_last_good_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    _save(tmp_path, _net(), Position(step=1))
+
+    def crash(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, moment, crash)
+        with pytest.raises(OSError, match="No space"):
+            _save(tmp_path, _net(), Position(step=2))
+    found = last_checkpoint(tmp_path)
+    assert found is not None
+    assert found.position.step == 1
+    _save(tmp_path, _net(), Position(step=2))
+    found = last_checkpoint(tmp_path)
+    assert found is not None
+    assert found.position.step == 2
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    (tmp_path / CHECKPOINTS / ".unfinished-00000001").mkdir(parents=True)
+    assert last_checkpoint(tmp_path) is None
+
+
+def test_positions_advance_by_what_a_step_held() -> None:
+    counts = StepCounts(items=(7.0,), samples=4, tokens=99)
+    assert FAR.after(counts, seconds=0.5) == Position(
+        stage=1, stage_step=4, step=8, samples=54, tokens=999, step_seconds=2.0, seconds=2.5
+    )
+
+
+def test_random_states_come_back() -> None:
+    states = random_states()
+    drawn = [random.gauss(0, 1), np.random.randn(), torch.randn(1).item()]
+    set_random_states(states)
+    assert [random.gauss(0, 1), np.random.randn(), torch.randn(1).item()] == drawn

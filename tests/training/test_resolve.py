@@ -1,0 +1,73 @@
+"""Names in a recipe become towers and files; the embedded world takes the path of a user's data."""
+
+from pathlib import Path
+
+import pytest
+
+from isthmus.training import resolve
+from isthmus.training.resolve import microworld_files, read_data, tower
+from isthmus.training.stage import FileData, MicroworldData
+from tests.tiny_data import write_data
+
+VAL = MicroworldData(split="val", num=4, seed=1)
+
+
+def test_the_embedded_world_is_written_once_and_read_like_any_file(cache: Path) -> None:
+    files = microworld_files(VAL)
+    assert files.file.is_relative_to(cache)
+    written = files.file.stat().st_mtime_ns
+    read = read_data(VAL, blind=False)
+    assert files.file.stat().st_mtime_ns == written
+    assert len(read.samples) == 4
+    assert any(sample.images for sample in read.samples)
+    assert read == read_data(files, blind=False)
+
+
+def test_other_numbers_are_other_files() -> None:
+    others = [
+        MicroworldData(split="val", num=4, seed=2),
+        MicroworldData(split="val", num=3, seed=1),
+        MicroworldData(split="test", num=4, seed=1),
+    ]
+    assert len({microworld_files(data).file for data in [VAL, *others]}) == 4
+
+
+def test_an_export_that_dies_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from isthmus.microworld import export
+
+    whole = export.export
+
+    def dying(directory: Path, **options: object) -> None:
+        whole(directory, **options)
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "export", dying)
+        with pytest.raises(OSError, match="No space"):
+            microworld_files(VAL)
+    assert list((cache / "microworld").iterdir()) == []
+    assert len(read_data(VAL, blind=False).samples) == 4
+
+
+def test_a_changed_world_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = microworld_files(VAL)
+    monkeypatch.setattr(resolve, "_world_fingerprint", lambda: "changed")
+    assert microworld_files(VAL) != before
+
+
+def test_blind_samples_have_no_images_but_the_same_words(tmp_path: Path) -> None:
+    file = write_data(tmp_path, 4)
+    data = FileData(file=file, image_root=tmp_path)
+    seen, blind = (read_data(data, blind=blind) for blind in (False, True))
+    assert [s.messages[-1].text for s in seen.samples] == [
+        s.messages[-1].text for s in blind.samples
+    ]
+    assert not any(sample.images for sample in blind.samples)
+    assert seen.fingerprint == blind.fingerprint
+
+
+def test_towers_are_folders_ids_or_our_own() -> None:
+    assert tower("google/siglip-base-patch16-224") == "google/siglip-base-patch16-224"
+    assert tower("./mine") == "./mine"
+    with pytest.raises(ValueError, match="unknown microworld tower 'nope'"):
+        tower("microworld:nope")
