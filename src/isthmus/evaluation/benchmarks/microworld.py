@@ -1,0 +1,256 @@
+"""The microworld: questions, signs, boxes and captions about scenes whose truth is exact."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, final
+
+from PIL import Image
+
+from isthmus.data.sample import Sample
+from isthmus.data.sources import read
+from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.metrics import caption_facts as captions
+from isthmus.evaluation.metrics.box_accuracy import box_accuracy
+from isthmus.evaluation.metrics.exact_match import VARIANT as EXACT
+from isthmus.evaluation.metrics.exact_match import exact_match
+from isthmus.evaluation.requests import (
+    Answer,
+    Choose,
+    Generate,
+    Locate,
+    Request,
+    split_last_answer,
+    unique_ids,
+)
+from isthmus.evaluation.scores import SampleRow, Scores, mean_scores
+from isthmus.geometry.boxes import Box, format_boxes, parse_boxes
+
+VQA_TASKS = (
+    "colour",
+    "shape",
+    "count",
+    "existence",
+    "relation",
+    "comparison",
+    "position",
+    "multiple_choice",
+    "grounded_vqa",
+)
+"""Questions about a picture with one short exact answer; `vqa_accuracy` pools their samples."""
+
+TEXT_TASKS = ("arithmetic", "scene_qa", "copying", "sorting")
+"""Questions without a picture: what the language model can do with its eyes closed."""
+
+_SHORT, _LONG = 32, 160
+"""Token limits of an answer, ample for the longest true one, so that the limit tells nothing."""
+
+_IOU = "IoU >= 0.5, boxes paired one to one, unread counts as wrong"
+_CHOICE = "likeliest choice by summed log-likelihood"
+VARIANTS: dict[str, str] = {
+    "vqa_accuracy": f"{EXACT}; multiple choice: {_CHOICE}",
+    **{f"accuracy_{task}": _CHOICE if task == "multiple_choice" else EXACT for task in VQA_TASKS},
+    "reading_accuracy": EXACT,
+    "region_accuracy": EXACT,
+    "box_accuracy": _IOU,
+    "caption_facts": captions.VARIANT,
+    "grounded_caption_facts": captions.VARIANT,
+    "grounded_caption_boxes": _IOU,
+    "text_accuracy": EXACT,
+    **{f"accuracy_{task}": EXACT for task in TEXT_TASKS},
+}
+"""Every metric of this benchmark with its definition, in the order of a report."""
+
+
+@final
+class Microworld(Benchmark):
+    """Scores a set of scenes that `isthmus microworld export` wrote."""
+
+    def __init__(
+        self,
+        file: Path,
+        image_root: Path,
+        *,
+        train_file: Path | None = None,
+        train_image_root: Path | None = None,
+    ) -> None:
+        """Reads the questions, and the training answers where a majority baseline is wanted.
+
+        Args:
+            file: Messages JSONL of the scenes to be scored.
+            image_root: Folder that its image paths start from.
+            train_file: Messages JSONL of the training scenes; the most frequent answer of each of
+                its tasks is the `majority` baseline. None leaves the baseline out.
+            train_image_root: As `image_root`; the folder of `train_file` when None.
+        """
+        samples = list(read(file, image_root))
+        if not samples:
+            raise ValueError(f"{file} holds no question; expected at least one to score")
+        self._file = file
+        self._cases = {
+            key: _Case(sample) for key, sample in zip(unique_ids(samples), samples, strict=True)
+        }
+        self._usual: dict[str, Answer] = {}
+        if train_file is not None:
+            root = train_file.parent if train_image_root is None else train_image_root
+            self._usual = usual_answers(read(train_file, root))
+
+    @property
+    def name(self) -> str:
+        """The kind, which is the name of the module."""
+        return "microworld"
+
+    @property
+    def headline(self) -> str:
+        """The metric that stands for the whole benchmark."""
+        return "vqa_accuracy"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The questions and their pictures."""
+        images = {image: None for case in self._cases.values() for image in case.prompt.images}
+        return (self._file, *images)
+
+    def requests(self) -> list[Request]:
+        """Boxes for the box tasks, a choice for multiple choice, free text for the others."""
+        return [case.request(key) for key, case in self._cases.items()]
+
+    def score(self, answers: Mapping[str, Answer], *, seed: int = 0) -> Scores:
+        """Scores all answers; metrics whose tasks the file does not hold are left out."""
+        rows = tuple(case.row(key, answers[key]) for key, case in self._cases.items())
+        return Scores(metrics=mean_scores(rows, VARIANTS, seed=seed), rows=rows)
+
+    def baselines(self) -> dict[str, dict[str, Answer]]:
+        """The most frequent training answer of each task, whatever the picture shows."""
+        if not self._usual:
+            return {}
+        nothing = Answer(id="", text="")
+        return {
+            "majority": {
+                key: self._usual.get(case.task, nothing) for key, case in self._cases.items()
+            }
+        }
+
+
+@final
+class _Case:
+    """One question with its truth."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.prompt, self.target = split_last_answer(sample)
+        self.task = sample.task
+        self.choices = tuple(str(choice) for choice in sample.meta.get("choices", ()))
+        self.boxes = _boxes(sample.meta)
+        if self.task in ("referring", "grounded_caption"):
+            if not self.boxes or len(sample.images) != 1:
+                raise ValueError(
+                    f"sample {sample.id!r} ({self.task}) has {len(self.boxes)} boxes in "
+                    f"meta.boxes and {len(sample.images)} images; expected boxes in one image"
+                )
+            self.size = _size(sample.images[0])
+        elif self.task not in (*VQA_TASKS, *TEXT_TASKS, "reading", "region", "caption"):
+            raise ValueError(
+                f"sample {sample.id!r} has the task {self.task!r}, which the microworld does not "
+                "score; score other conversations with the benchmark conversation_file"
+            )
+
+    def request(self, key: str) -> Request:
+        if self.task == "multiple_choice" and self.choices:
+            return Choose(id=key, prompt=self.prompt, choices=self.choices)
+        limit = _LONG if self.task in ("caption", "grounded_caption", *TEXT_TASKS) else _SHORT
+        if self.task in ("referring", "grounded_caption"):
+            return Locate(id=key, prompt=self.prompt, max_new_tokens=limit, size=self.size)
+        return Generate(id=key, prompt=self.prompt, max_new_tokens=limit)
+
+    def row(self, key: str, answer: Answer) -> SampleRow:
+        is_box = self.task in ("referring", "grounded_caption")
+        return SampleRow(
+            id=key,
+            task=self.task,
+            question=self.prompt.question,
+            target=self.target,
+            prediction=answer.text,
+            scores=self._scores(answer),
+            parsed=bool(answer.boxes) and not answer.unread
+            if is_box
+            else answer.finished and bool(answer.text),
+            images=self.prompt.images,
+            cluster=" ".join(map(str, self.prompt.images)) or key,
+            boxes=self.boxes,
+            predicted_boxes=answer.boxes,
+            log_likelihoods=answer.log_likelihoods,
+        )
+
+    def _scores(self, answer: Answer) -> dict[str, float]:
+        if self.task == "caption":
+            return {"caption_facts": captions.caption_facts(answer.text, self.target)}
+        if self.task == "referring":
+            return {"box_accuracy": box_accuracy(answer.boxes, self.boxes)}
+        if self.task == "grounded_caption":
+            return {
+                "grounded_caption_facts": captions.caption_facts(answer.text, self.target),
+                "grounded_caption_boxes": box_accuracy(answer.boxes, self.boxes),
+            }
+        value = exact_match(answer.text, self.target)
+        if self.task in ("reading", "region"):
+            return {f"{self.task}_accuracy": value}
+        pooled = "vqa_accuracy" if self.task in VQA_TASKS else "text_accuracy"
+        return {pooled: value, f"accuracy_{self.task}": value}
+
+
+def usual_answers(samples: Iterable[Sample]) -> dict[str, Answer]:
+    """Returns the answer to each task that is right most often without looking.
+
+    For `referring` it is the box of the median edges, elsewhere the most frequent answer; of
+    equally frequent ones the first in the alphabet. Every turn of a conversation counts.
+    """
+    texts: dict[str, Counter[str]] = defaultdict(Counter)
+    size: tuple[int, int] | None = None
+    for sample in samples:
+        if size is None and sample.images:
+            size = _size(sample.images[0])
+        for task, text in _asked(sample):
+            texts[task][text] += 1
+    frame = size or (1, 1)
+    usual = {
+        task: min(counts, key=lambda text: (-counts[text], text)) for task, counts in texts.items()
+    }
+    boxes = [
+        box for text in texts["referring"].elements() for box in parse_boxes(text, frame).boxes
+    ]
+    if boxes:
+        middle = [median(box[edge] for box in boxes) for edge in range(4)]
+        usual["referring"] = format_boxes([middle], frame)
+    return {
+        task: Answer(id=task, text=text, boxes=parse_boxes(text, frame).boxes)
+        for task, text in usual.items()
+    }
+
+
+def _asked(sample: Sample) -> Iterator[tuple[str, str]]:
+    """Task and answer of each turn; a file that names no task by turn has one turn in a sample."""
+    answers = [turn.text.strip() for turn in sample.messages if turn.role == "assistant"]
+    tasks = sample.meta.get("tasks", (sample.task,))
+    if len(tasks) != len(answers):
+        raise ValueError(
+            f"sample {sample.id!r} names {len(tasks)} tasks for {len(answers)} answers; "
+            "expected one in meta.tasks for each"
+        )
+    return zip(tasks, answers, strict=True)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def _boxes(meta: Mapping[str, Any]) -> tuple[Box, ...]:
+    boxes = []
+    for box in meta.get("boxes", ()):
+        x0, y0, x1, y1 = (float(edge) for edge in box)
+        boxes.append((x0, y0, x1, y1))
+    return tuple(boxes)
+
+
+BENCHMARK = Microworld

@@ -1,0 +1,39 @@
+"""Fingerprints: the short hash by which two results show that they saw the same data and towers."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from isthmus.config import DIGEST_LENGTH
+
+_BLOCK = 1 << 20
+"""Units: bytes read at once."""
+
+
+def of_files(files: Iterable[Path]) -> str:
+    """Returns the fingerprint of the content of files, in order.
+
+    Only content counts, so that a copy of the data elsewhere keeps its fingerprint.
+    """
+    whole = sha256()
+    for path in files:
+        part = sha256()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                part.update(block)
+        whole.update(part.digest())
+    return whole.hexdigest()[:DIGEST_LENGTH]
+
+
+def of_module(module: nn.Module) -> str:
+    """Returns the fingerprint of a module's weights: names, shapes, number formats and values."""
+    whole = sha256()
+    for name, value in sorted(module.state_dict().items()):
+        tensor = value.detach().cpu().contiguous()
+        whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
+        # numpy has no bfloat16, so the bytes are taken as they lie
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return whole.hexdigest()[:DIGEST_LENGTH]

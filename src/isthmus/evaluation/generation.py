@@ -1,0 +1,85 @@
+"""Free answers in batches: greedy, padded on the left, the same whatever shares the batch."""
+
+from collections.abc import Sequence
+
+from isthmus.data.conversation import prompt as encode_prompt
+from isthmus.data.processor import Processor
+from isthmus.evaluation.encoding import image_inputs, left_padded
+from isthmus.evaluation.requests import Answer, Generate, Locate
+from isthmus.geometry.boxes import parse_boxes
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+
+Written = Generate | Locate
+"""Requests whose answer is generated text."""
+
+
+def batches(
+    requests: Sequence[Written], processor: Processor, batch_size: int
+) -> list[list[tuple[Written, list[int]]]]:
+    """Returns the requests with their prompt ids, those of like lengths together, longest first.
+
+    The longest first, so that a batch too large for the memory fails at once.
+    """
+    encoded = [
+        (request, encode_prompt(request.prompt.messages, processor, request.id))
+        for request in requests
+    ]
+    encoded.sort(key=lambda pair: (pair[0].max_new_tokens, len(pair[1])), reverse=True)
+    return [encoded[start : start + batch_size] for start in range(0, len(encoded), batch_size)]
+
+
+def generate(
+    model: IsthmusForConditionalGeneration,
+    processor: Processor,
+    batch: Sequence[tuple[Written, list[int]]],
+) -> list[Answer]:
+    """Answers one batch; an answer ends at the first end token or at its own limit."""
+    pad = processor.tokenizer.pad_token_id or 0
+    input_ids, attention_mask = left_padded([ids for _, ids in batch], pad)
+    ends = end_tokens(model, processor)
+    written = model.generate(
+        input_ids=input_ids.to(model.device),
+        attention_mask=attention_mask.to(model.device),
+        **image_inputs(model, processor, [request.prompt for request, _ in batch]),
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max(request.max_new_tokens for request, _ in batch),
+        eos_token_id=sorted(ends),
+        pad_token_id=pad,
+    )
+    return [
+        _answer(request, ids, ends, processor)
+        for (request, _), ids in zip(batch, written[:, input_ids.shape[1] :].tolist(), strict=True)
+    ]
+
+
+def end_tokens(model: IsthmusForConditionalGeneration, processor: Processor) -> frozenset[int]:
+    """Returns the tokens that end an answer: the model's, and that of the tokenizer.
+
+    Raises:
+        ValueError: neither names one, so no answer would ever end.
+    """
+    named = model.generation_config.eos_token_id
+    ends = {*(named if isinstance(named, list) else [named]), processor.tokenizer.eos_token_id}
+    ends.discard(None)
+    if not ends:
+        raise ValueError(
+            "neither generation_config nor the tokenizer names an end token, so no answer would "
+            "end; set eos_token_id in generation_config.json"
+        )
+    return frozenset(ends)
+
+
+def _answer(
+    request: Written, ids: Sequence[int], ends: frozenset[int], processor: Processor
+) -> Answer:
+    allowed = ids[: request.max_new_tokens]
+    end = next((place for place, token in enumerate(allowed) if token in ends), None)
+    text = processor.tokenizer.decode(allowed[:end], skip_special_tokens=True).strip()
+    finished = end is not None
+    if isinstance(request, Generate):
+        return Answer(id=request.id, text=text, finished=finished)
+    parsed = parse_boxes(text, request.size, request.digits)
+    return Answer(
+        id=request.id, text=text, finished=finished, boxes=parsed.boxes, unread=parsed.unread
+    )

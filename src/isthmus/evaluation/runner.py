@@ -1,0 +1,148 @@
+"""A model and a benchmark to a result."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+
+from isthmus.data.processor import Processor
+from isthmus.evaluation import fingerprint, generation, likelihood
+from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
+from isthmus.evaluation.results import Cost, Provenance, Result
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+
+RECIPE_FILE = "recipe.json"
+"""What training leaves beside a model's weights: the recipe, its digest and its seed."""
+
+
+def evaluate(
+    model: IsthmusForConditionalGeneration,
+    processor: Processor,
+    benchmark: Benchmark,
+    *,
+    folder: str,
+    batch_size: int = 32,
+    blind: bool = False,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Result:
+    """Runs a benchmark on a model.
+
+    Args:
+        model: The model.
+        processor: The processor it was saved with.
+        benchmark: What to ask, and how to score it.
+        folder: Folder or hub id the model was loaded from; its recipe.json, if any, goes into
+            the result.
+        batch_size: Answers written, or candidates judged, at once.
+        blind: Whether to withhold the pictures, as for a model that was trained without them.
+        seed: Of the bootstrap.
+        console: Where to show a progress bar; None shows none.
+    """
+    requests = benchmark.requests()
+    start = time.perf_counter()
+    answers = answer(
+        model, processor, requests, batch_size=batch_size, blind=blind, console=console
+    )
+    seconds = time.perf_counter() - start
+    scores = benchmark.score(answers, seed=seed)
+    return Result(
+        benchmark=benchmark.name,
+        headline=benchmark.headline,
+        metrics=scores.metrics,
+        rows=scores.rows,
+        baselines={
+            name: benchmark.score(given, seed=seed).metrics
+            for name, given in benchmark.baselines().items()
+        },
+        provenance=Provenance(
+            model=folder,
+            **_recipe(Path(folder) / RECIPE_FILE),
+            seed=seed,
+            data=fingerprint.of_files(benchmark.files),
+            towers={
+                name: fingerprint.of_module(nn.ModuleList(modules))
+                for name, modules in model.parts().items()
+            },
+            blind=blind,
+        ),
+        cost=Cost(
+            seconds=seconds,
+            samples_per_second=len(requests) / seconds,
+            peak_memory_gb=peak_memory_gb(model.device),
+        ),
+    )
+
+
+def answer(
+    model: IsthmusForConditionalGeneration,
+    processor: Processor,
+    requests: Sequence[Request],
+    *,
+    batch_size: int = 32,
+    blind: bool = False,
+    console: Console | None = None,
+) -> dict[str, Answer]:
+    """Answers requests in batches; no answer depends on the others or on the size of a batch.
+
+    Raises:
+        ValueError: two requests share an id, or a conversation cannot be encoded.
+    """
+    if len({request.id for request in requests}) != len(requests):
+        raise ValueError("two requests share an id; expected every id once, since answers go by it")
+    if blind:
+        requests = [_blind(request) for request in requests]
+    written = [r for r in requests if isinstance(r, Generate | Locate)]
+    judged = [r for r in requests if isinstance(r, Choose | Rank)]
+    answers: dict[str, Answer] = {}
+    was_training = model.training
+    model.eval()
+    shown = console or Console(quiet=True)
+    try:
+        with Progress(console=shown, transient=True) as bar, torch.inference_mode():
+            task = bar.add_task("answering", total=len(requests))
+            for batch in generation.batches(written, processor, batch_size):
+                given = generation.generate(model, processor, batch)
+                answers.update((one.id, one) for one in given)
+                bar.advance(task, len(given))
+            for group in likelihood.batches(judged, processor, batch_size):
+                given = likelihood.judge(model, processor, group, batch_size)
+                answers.update((one.id, one) for one in given)
+                bar.advance(task, len(given))
+    finally:
+        model.train(was_training)
+    return answers
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Returns the largest memory so far, of the GPU or else of the process, in 10^9 bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    # Linux counts in kibibytes, macOS in bytes
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def _blind(request: Request) -> Request:
+    if isinstance(request, Rank):
+        return replace(
+            request, candidates=tuple((p.blind(), text) for p, text in request.candidates)
+        )
+    return replace(request, prompt=request.prompt.blind())
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    described: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {"recipe": described["digest"], "training_seed": described["seed"]}

@@ -1,0 +1,1 @@
+"""Frames, sizes and boxes: plain arithmetic that knows no tensor."""

@@ -1,0 +1,46 @@
+"""What most studies do with a run: train it, then evaluate it on one benchmark."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from isthmus.evaluation import results
+from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.runner import evaluate
+from isthmus.modeling.loading import load
+from isthmus.study.run import Execute
+from isthmus.training.loop import train
+from isthmus.training.stage import Recipe
+
+
+def train_and_evaluate(
+    benchmark: Callable[[], Benchmark], *, batch_size: int = 32, console: Console | None = None
+) -> Execute:
+    """Returns what trains a recipe into the folder of its run and writes its results there.
+
+    Training goes on from the last checkpoint, should it have been interrupted. A recipe whose
+    stages are all blind is evaluated without pictures, too.
+
+    Args:
+        benchmark: Makes the benchmark, once for each run.
+        batch_size: Of the evaluation.
+        console: Where both are shown; None is silent.
+    """
+    shown = console or Console(quiet=True)
+
+    def execute(recipe: Recipe, folder: Path) -> None:
+        train(recipe, folder, resume=True, console=shown)
+        model, processor = load(folder)
+        result = evaluate(
+            model,
+            processor,
+            benchmark(),
+            folder=str(folder),
+            batch_size=batch_size,
+            blind=all(stage.blind for stage in recipe.stages),
+            console=console,
+        )
+        results.write(result, folder)
+
+    return execute

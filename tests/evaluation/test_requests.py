@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from isthmus.data.sample import ImagePart, Message, Sample, Text
+from isthmus.evaluation.requests import Prompt, split_last_answer, unique_ids
+
+QUESTION = Message("user", (ImagePart(), Text("What is it?")))
+ANSWER = Message("assistant", (Text(" a cat "),))
+
+
+def sample(*messages: Message, name: str = "s") -> Sample:
+    images = tuple(Path(f"{n}.png") for n in range(sum(m.num_images for m in messages)))
+    return Sample(id=name, messages=messages, images=images)
+
+
+def test_a_conversation_is_cut_before_its_last_answer() -> None:
+    more = Message("user", (Text("And now?"),))
+    prompt, target = split_last_answer(sample(QUESTION, ANSWER, more, ANSWER))
+    assert prompt.messages == (QUESTION, ANSWER, more)
+    assert prompt.images == (Path("0.png"),)
+    assert target == "a cat"
+
+
+def test_a_conversation_without_a_last_answer_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"'odd' ends with a turn of the user"):
+        split_last_answer(sample(QUESTION, ANSWER, QUESTION, name="odd"))
+    with pytest.raises(ValueError, match=r"'lone' ends"):
+        split_last_answer(sample(ANSWER, name="lone"))
+
+
+def test_an_answer_with_a_picture_is_refused() -> None:
+    drawn = Message("assistant", (Text("this"), ImagePart()))
+    with pytest.raises(ValueError, match="shows an image in its last answer"):
+        split_last_answer(sample(QUESTION, drawn))
+
+
+def test_the_question_marks_pictures_only_among_several() -> None:
+    two = Message("user", (ImagePart(), Text("or"), ImagePart(), Text("?")))
+    assert Prompt(messages=(QUESTION,)).question == "What is it?"
+    assert Prompt(messages=(two,)).question == "[picture] or [picture] ?"
+
+
+def test_a_blind_prompt_keeps_the_words() -> None:
+    prompt, _ = split_last_answer(sample(QUESTION, ANSWER, QUESTION, ANSWER))
+    blind = prompt.blind()
+    assert blind.images == ()
+    assert [message.num_images for message in blind.messages] == [0, 0, 0]
+    assert [m.text for m in blind.messages] == [m.text for m in prompt.messages]
+
+
+def test_repeated_ids_are_told_apart() -> None:
+    names = ["a", "b", "a", "a"]
+    assert unique_ids([sample(QUESTION, ANSWER, name=n) for n in names]) == ["a", "b", "a#2", "a#3"]
