@@ -7,6 +7,8 @@ run, and what torch.compile needs.
 
 import os
 import random
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,15 +28,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def checked_modules() -> list[str]:
+    """Every module of the package but one.
+
+    transformers turns a configuration into a dataclass that takes further keys; the hook would wrap
+    its constructor into one that does not.
+    """
+    source = Path(__file__).parents[1] / "src"
+    files = (source / "isthmus").rglob("*.py")
+    modules = [".".join(f.relative_to(source).with_suffix("").parts) for f in files]
+    excepted = "isthmus.modeling.configuration_isthmus"
+    return [name for name in modules if not name.endswith("__init__") and name != excepted]
+
+
+# At import, not in a hook of pytest's: the conftest files of folders import the package themselves.
+if "--no-shape-checks" not in sys.argv:
+    from jaxtyping import install_import_hook
+
+    # The hook names its checker, and has it looked up as an attribute of this package.
+    import tests.typechecker  # noqa: F401
+
+    install_import_hook(checked_modules(), "tests.typechecker.checked")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    if not config.getoption("--no-shape-checks"):
-        from jaxtyping import install_import_hook
-
-        # The hook names its checker, and has it looked up as an attribute of this package.
-        import tests.typechecker  # noqa: F401
-
-        install_import_hook("isthmus", "tests.typechecker.checked")
-
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -21,7 +21,11 @@ def asked(task: str, split: str = "test") -> list[tuple[Scene, Question]]:
 
 def meant(scene: Scene, phrase: str) -> list[Thing]:
     """The things that a phrase is true of, read word by word."""
-    words = re.sub(r"(crosse|[a-z]+?)s\b", lambda m: m[1].removesuffix("e") if m[1] == "crosse" else m[1], phrase)
+    words = re.sub(
+        r"(crosse|[a-z]+?)s\b",
+        lambda m: m[1].removesuffix("e") if m[1] == "crosse" else m[1],
+        phrase,
+    )
     tokens = set(re.findall(r"[a-z]+", phrase)) | set(re.findall(r"[a-z]+", words))
     wanted = {n: v for n, values in WORDS.items() for v in values if v in tokens}
     return [t for t in scene.things if all(getattr(t, n) == v for n, v in wanted.items())]
@@ -74,7 +78,9 @@ def test_relation() -> None:
 
 def test_comparison() -> None:
     for scene, question in asked("comparison"):
-        match = re.search(r"(?:larger,|Do) the (.*) (?:or|and) the (.*?)(?: have.* (\w+))?\?", question.text)
+        match = re.search(
+            r"(?:larger,|Do) the (.*) (?:or|and) the (.*?)(?: have.* (\w+))?\?", question.text
+        )
         assert match is not None
         a, b = only(scene, match[1]), only(scene, match[2])
         if match[3]:
@@ -97,7 +103,9 @@ def test_reading() -> None:
 
 
 def boxes_in(text: str) -> list[tuple[int, ...]]:
-    return [tuple(map(int, found)) for found in re.findall(r"\[\[(\d\d),(\d\d),(\d\d),(\d\d)\]\]", text)]
+    return [
+        tuple(map(int, found)) for found in re.findall(r"\[\[(\d\d),(\d\d),(\d\d),(\d\d)\]\]", text)
+    ]
 
 
 def in_percent(thing: Thing) -> tuple[int, ...]:

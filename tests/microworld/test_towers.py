@@ -118,7 +118,7 @@ def weights_after(work: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]
         run = MaskedPatches(steps=4, seed=0)
         plain = run.loss
 
-        def loss(step: int, stop: int = stop, plain=plain):  # noqa: ANN001, ANN202
+        def loss(step: int, stop: int = stop, plain=plain):
             if step == stop:
                 raise KeyboardInterrupt
             return plain(step)

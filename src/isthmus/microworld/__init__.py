@@ -1,0 +1,1 @@
+"""The embedded default: a synthetic visual world with exact truth, and towers pretrained on it."""

@@ -1,7 +1,6 @@
-"""Scenes -> files: pictures and conversations on disk, in the layouts that a user's own data has."""
+"""Scenes -> files: pictures and conversations on disk, laid out as a user's own data is."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -71,12 +70,10 @@ def _write(file: Path, text: str) -> None:
     """Writes beside the file and moves, so that a crash leaves no half file."""
     partial = file.with_name(f"{file.name}.partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
+    partial.replace(file)
 
 
-def _row(
-    name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str]
-) -> dict[str, Any]:
+def _row(name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str]) -> dict[str, Any]:
     """One conversation as a canonical row."""
     visual = [task for task in tasks if task in VISUAL] if tasks else list(VISUAL)
     blind = [task for task in tasks if task in _TEXT_ONLY_TASKS] if tasks else _TEXT_ONLY_TASKS
@@ -85,7 +82,7 @@ def _row(
     ask = _ask_without_picture(scene, rng, blind) if text_only else _ask(scene, rng, visual)
     asked = _distinct(ask, turns)
     messages: list[dict[str, Any]] = []
-    for task, question in asked:
+    for _, question in asked:
         first = [{"type": "image"}] if not text_only and not messages else []
         user = [*first, {"type": "text", "text": question.text}]
         messages.append({"role": "user", "content": user})

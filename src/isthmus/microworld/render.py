@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -43,7 +43,7 @@ _POLYGONS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _mask(shape: str, pixels: int) -> Image.Image:
     """Coverage of a shape, 0 to 255, at `pixels` by `pixels`."""
     side = pixels * _SUPER
@@ -64,7 +64,9 @@ def _mask(shape: str, pixels: int) -> Image.Image:
     elif shape == "heart":
         disc(0.0, 0.05, 0.54, 0.59)
         disc(0.46, 0.05, 1.0, 0.59)
-        draw.polygon([(0.04 * side, 0.44 * side), (0.96 * side, 0.44 * side), (0.5 * side, side)], 255)
+        draw.polygon(
+            [(0.04 * side, 0.44 * side), (0.96 * side, 0.44 * side), (0.5 * side, side)], 255
+        )
     else:
         disc(0.0, 0.0, 1.0, 1.0)
         if shape == "moon":
@@ -74,7 +76,7 @@ def _mask(shape: str, pixels: int) -> Image.Image:
     return mask.reduce(_SUPER)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fill(fill: str, pixels: int) -> Image.Image:
     """Where a fill darkens the shape, as a mask; empty for solid."""
     y, x = np.mgrid[:pixels, :pixels]
@@ -86,7 +88,7 @@ def _fill(fill: str, pixels: int) -> Image.Image:
     return Image.fromarray(dark.astype(np.uint8) * 255)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sprite(thing_kind: tuple[str, str, str], pixels: int) -> tuple[Image.Image, Image.Image]:
     """A thing's pixels and its coverage."""
     shape, colour, fill = thing_kind

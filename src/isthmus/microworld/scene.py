@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, get_args
+from typing import Literal, final, get_args
 
 Split = Literal["train", "val", "test", "compositional"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -21,8 +21,31 @@ COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 FILLS = ("solid", "striped", "dotted")
 SIZES = ("small", "large")
 SIZE_PIXELS = {"small": (11, 13), "large": (19, 22)}
-SIGN_WORDS = tuple(
-    "cat dog sun car bus tea map key box fox owl bee ant cow pig hat cup jam ice oak sea sky zoo gym".split()
+SIGN_WORDS = (
+    "cat",
+    "dog",
+    "sun",
+    "car",
+    "bus",
+    "tea",
+    "map",
+    "key",
+    "box",
+    "fox",
+    "owl",
+    "bee",
+    "ant",
+    "cow",
+    "pig",
+    "hat",
+    "cup",
+    "jam",
+    "ice",
+    "oak",
+    "sea",
+    "sky",
+    "zoo",
+    "gym",
 )
 ATTRIBUTES = ("size", "colour", "fill", "shape")
 
@@ -43,6 +66,7 @@ Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels; the right and lower edges are outside the box."""
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Thing:
     """One coloured shape."""
@@ -60,6 +84,7 @@ class Thing:
         return (x0 + x1) / 2, (y0 + y1) / 2
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Sign:
     """A white plate with a word or a number on it."""
@@ -68,6 +93,7 @@ class Sign:
     box: Box
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Things, perhaps a sign, and a background grey level with a noise strength (0 is plain)."""

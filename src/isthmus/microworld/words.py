@@ -1,4 +1,4 @@
-"""Scenes and things in words: one grammar for captions, questions and the language model's reading."""
+"""Scenes and things in words: one grammar for captions, questions and what the LM reads."""
 
 from itertools import combinations
 from random import Random

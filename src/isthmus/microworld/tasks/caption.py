@@ -13,7 +13,7 @@ def in_reading_order(scene: Scene) -> list[Thing]:
 
 
 def caption_text(scene: Scene) -> str:
-    """small red striped circle; large blue solid star; sign "cat"."""
+    """Small red striped circle; large blue solid star; sign "cat"."""
     parts = [noun_phrase(thing) for thing in in_reading_order(scene)]
     if scene.sign:
         parts.append(f'sign "{scene.sign.text}"')

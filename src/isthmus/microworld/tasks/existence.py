@@ -1,4 +1,4 @@
-"""Is there one: half yes, half no, the no being one changed attribute away from a thing that is there."""
+"""Is there one: half yes, half no, and a no is one changed attribute away from a real thing."""
 
 from random import Random
 

@@ -1,12 +1,14 @@
-"""The shape of a task: from a scene and a source of chance to one question with its exact answer."""
+"""The shape of a task: a scene and a source of chance in, one question with its answer out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import final
 
 from isthmus.microworld.scene import Box, Scene
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question, its exact answer, and what a scorer may need beside it."""

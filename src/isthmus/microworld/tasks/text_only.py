@@ -28,6 +28,4 @@ def copying(rng: Random) -> Question:
 def sorting(rng: Random) -> Question:
     """Sort: 41 7 23 -> 7 23 41."""
     numbers = [int(rng.random() * 100) for _ in range(2 + int(rng.random() * 4))]
-    return Question(
-        f"Sort: {' '.join(map(str, numbers))}", " ".join(map(str, sorted(numbers)))
-    )
+    return Question(f"Sort: {' '.join(map(str, numbers))}", " ".join(map(str, sorted(numbers))))

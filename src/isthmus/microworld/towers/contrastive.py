@@ -1,14 +1,15 @@
 """The contrastive tower: a SigLIP vision transformer that learns from captions and region phrases.
 
 Beside the usual contrast of whole picture and caption, the patches under each thing are held
-against the thing's own phrase: with pictures this small a caption alone says too little about place.
+against the thing's own phrase: a caption alone says too little about places.
 """
 
 from pathlib import Path
 from random import Random
+from typing import Any, final
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel
 
@@ -19,27 +20,24 @@ from isthmus.microworld.towers.preprocessing import save_image_processor
 from isthmus.microworld.towers.pretrain import Pretraining
 from isthmus.microworld.towers.probe import attribute_probes
 from isthmus.microworld.towers.regions import regions
-from isthmus.microworld.towers.tokenizer import END, PAD
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 _WIDTH, _IMAGES, _MAX_TOKENS = 128, 64, 64
 
 
+@final
 class _TwoTowers(nn.Module):
-    """Vision and text towers with SigLIP's temperature and bias, once for pictures, once for regions."""
+    """Vision and text towers; a temperature and a bias for pictures, and another for regions."""
 
     def __init__(self, vocabulary: int, pad_token_id: int) -> None:
         super().__init__()
-        shared = {
+        shared: dict[str, Any] = {
             "hidden_size": _WIDTH,
             "intermediate_size": 4 * _WIDTH,
             "num_attention_heads": 4,
-            "attn_implementation": "eager",  # the fastest backward at this size on a CPU
         }
         self.vision = SiglipVisionModel(
-            SiglipVisionConfig(
-                image_size=CANVAS, patch_size=PATCH, num_hidden_layers=6, **shared
-            )
+            SiglipVisionConfig(image_size=CANVAS, patch_size=PATCH, num_hidden_layers=6, **shared)
         )
         self.text = SiglipTextModel(
             SiglipTextConfig(
@@ -52,6 +50,8 @@ class _TwoTowers(nn.Module):
                 **shared,
             )
         )
+        for tower in (self.vision, self.text):
+            tower.set_attn_implementation("eager")  # the fastest backward at this size on a CPU
         self.region_head = nn.Linear(_WIDTH, _WIDTH)
         self.log_scale = nn.Parameter(torch.full((2,), 2.3))
         self.bias = nn.Parameter(torch.full((2,), -6.0))
@@ -63,6 +63,7 @@ class _TwoTowers(nn.Module):
         return -F.logsigmoid(torch.where(same, logits, -logits)).sum() / len(image)
 
 
+@final
 class Contrastive(Pretraining):
     """SigLIP on generated pictures: 64 pictures and their regions a step."""
 
@@ -73,7 +74,7 @@ class Contrastive(Pretraining):
         self.steps, self.seed = steps, seed
         self.tokenizer = microworld_tokenizer(chat=False)
         torch.manual_seed(seed)
-        self.model = _TwoTowers(len(self.tokenizer), self.tokenizer.convert_tokens_to_ids(PAD))
+        self.model = _TwoTowers(len(self.tokenizer), self.tokenizer.pad_token_id)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Sigmoid loss of pictures with captions plus that of regions with phrases."""
@@ -86,26 +87,26 @@ class Contrastive(Pretraining):
             0, vision.pooler_output, self._embed(captions), _same(captions, captions)
         )
         weights = coverage(boxes)
-        if step % 2:  # every other step a single patch must do: the one that holds most of the thing
+        if (
+            step % 2
+        ):  # every other step a single patch must do: the one that holds most of the thing
             weights = F.one_hot(weights.argmax(1), weights.shape[1]).float()
         patches = vision.last_hidden_state[owners]
         region = self.model.region_head(torch.einsum("rp,rpd->rd", weights.to(patches), patches))
-        named = self.model.sigmoid_loss(
-            1, region, self._embed(unique), _same(phrases, unique)
-        )
+        named = self.model.sigmoid_loss(1, region, self._embed(unique), _same(phrases, unique))
         return whole + named, {"pictures": whole.item(), "regions": named.item()}
 
     def _embed(self, texts: list[str]) -> Tensor:
         """Text embeddings; every text ends with the end token, which the text tower pools."""
         rows = [
-            [*encoding.ids[: _MAX_TOKENS - 1], self.tokenizer.convert_tokens_to_ids(END)]
+            [*encoding.ids[: _MAX_TOKENS - 1], self.tokenizer.eos_token_id]
             for encoding in self.tokenizer.backend_tokenizer.encode_batch(texts)
         ]
         length = max(map(len, rows))
         # SigLIP pools the last position, so the padding stands in front.
-        pad = self.tokenizer.convert_tokens_to_ids(PAD)
+        pad = self.tokenizer.pad_token_id
         ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
-        return self.model.text(input_ids=ids, attention_mask=(ids != pad).long()).pooler_output
+        return self.model.text(input_ids=ids, attention_mask=ids.ne(pad).long()).pooler_output
 
     def scores(self) -> dict[str, float]:
         """Linear probes on one patch of a test thing, for each attribute."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import final
 
 from isthmus.microworld.scene import MAX_THINGS, draw_scene
 from isthmus.microworld.tasks import GROUNDED, TEXT_ONLY, VQA, questions
@@ -16,6 +17,7 @@ _TASKS_WITH_BOXES = (*VQA, "caption", *GROUNDED, "referring", "region", "grounde
 Turns = list[tuple[str, str]]
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Document:
     """Pieces of text, every second one an answer, and how many things its scene holds (0: none)."""
@@ -46,6 +48,7 @@ def write_document(context: str, turns: Turns, *, chat: bool) -> list[str]:
     return (_chat if chat else _base)(context, turns)
 
 
+@final
 @dataclass(slots=True)
 class Curriculum:
     """How many things a scene may hold: one more each time the largest scenes are well answered.

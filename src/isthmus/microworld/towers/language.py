@@ -5,10 +5,10 @@ from collections import Counter
 from itertools import accumulate, islice
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, final
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -25,6 +25,7 @@ _ROWS, _LENGTH, _TURNS = 24, 256, 30
 """Documents of a step, and their length in tokens: as many questions as fill it, at most 30."""
 
 
+@final
 class LanguageModeling(Pretraining):
     """Base: plain documents from nothing. Chat: the same with turns, going on from base."""
 
@@ -35,7 +36,6 @@ class LanguageModeling(Pretraining):
         self.curriculum = Curriculum(level=MAX_THINGS if chat else 1)
         self.tokenizer = microworld_tokenizer(chat=chat)
         torch.manual_seed(seed)
-        # Eager attention is the fastest at this size on a CPU; the folder does not keep the choice.
         if start is None:
             config = LlamaConfig(
                 vocab_size=len(self.tokenizer),
@@ -48,13 +48,12 @@ class LanguageModeling(Pretraining):
                 bos_token_id=self.tokenizer.bos_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 pad_token_id=self.tokenizer.pad_token_id,
-                attn_implementation="eager",
             )
             self.model = LlamaForCausalLM(config)
         else:
-            self.model = LlamaForCausalLM.from_pretrained(
-                start, dtype=torch.float32, attn_implementation="eager"
-            )
+            self.model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+        # The fastest at this size on a CPU; the saved folder does not keep the choice.
+        self.model.set_attn_implementation("eager")
         self._compiled = torch.compile(self.model, dynamic=False)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -89,12 +88,13 @@ class LanguageModeling(Pretraining):
         self.curriculum.level, self.curriculum.accuracy = state["level"], state["accuracy"]
 
     def scores(self) -> dict[str, float]:
-        """Share of single questions on test scenes in words answered exactly, by number of things."""
+        """Share of single questions on test scenes in words answered exactly, by scene size."""
         scores = {}
         for number in range(1, MAX_THINGS + 1):
             rng = Random(f"language/test/{number}")
             rights: dict[str, list[bool]] = {}
-            batch, names = [], []
+            batch: list[Document] = []
+            names: list[str] = []
             while len(batch) < 640:
                 scene = draw_scene("test", rng, number)
                 for task, question in questions(scene, rng, (*VQA, "reading"), 1):

@@ -6,9 +6,10 @@ label and no caption is seen.
 
 from pathlib import Path
 from random import Random
+from typing import final
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model
@@ -22,6 +23,7 @@ from isthmus.microworld.towers.probe import attribute_probes
 _WIDTH, _IMAGES, _HIDDEN_SHARE = 128, 64, 0.5
 
 
+@final
 class _Painter(nn.Module):
     """The tower and the linear head that paints a patch."""
 
@@ -36,12 +38,13 @@ class _Painter(nn.Module):
                 image_size=CANVAS,
                 patch_size=PATCH,
                 layerscale_value=1.0,
-                attn_implementation="eager",  # the fastest backward at this size on a CPU
             )
         )
+        self.vision.set_attn_implementation("eager")  # the fastest backward here, see contrastive
         self.head = nn.Linear(_WIDTH, 3 * PATCH * PATCH)
 
 
+@final
 class MaskedPatches(Pretraining):
     """Half of the patches are hidden; their pixels are told from the others."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
+from typing import final
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ GRID = CANVAS // PATCH
 PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Pictures:
     """Scenes and their pictures."""

@@ -1,7 +1,6 @@
 """The loop that pretrains every microworld tower: a step's batch depends on (seed, step) alone."""
 
 import math
-import os
 import re
 import time
 from abc import ABC, abstractmethod
@@ -23,7 +22,8 @@ class Pretraining(ABC):
     name: str
     steps: int
     learning_rate: float
-    model: nn.Module
+    model: Any
+    """The module that is trained."""
 
     @abstractmethod
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -41,7 +41,7 @@ class Pretraining(ABC):
         """What beside the weights must survive a restart."""
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 (most have nothing to restore)
         """Takes back what `state` gave."""
 
 
@@ -50,7 +50,8 @@ def optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.Optim
 
     Paper: https://kellerjordan.github.io/posts/muon/, with the update scaled to AdamW's size.
     """
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         inside = parameter.ndim == 2 and re.search(r"\.layers?\.\d+\.", name) is not None
         (matrices if inside else others).append(parameter)
@@ -63,7 +64,7 @@ def optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.Optim
 
 
 def schedule(step: int, steps: int) -> float:
-    """Share of the peak learning rate: linear warm-up, constant, then linear decay to a hundredth."""
+    """Share of the peak learning rate: linear warm-up, constant, linear decay to a hundredth."""
     progress = step / steps
     rise = min(1.0, (step + 1) / math.ceil(_WARMUP * steps))
     fall = min(1.0, (1.0 - progress) / _DECAY)
@@ -99,7 +100,7 @@ def pretrain(run: Pretraining, work: Path, console: Console, *, seed: int) -> di
             "seconds": seconds,
         }
         torch.save(state, partial)
-        os.replace(partial, checkpoint)
+        partial.replace(checkpoint)
 
     run.model.train()
     columns = (

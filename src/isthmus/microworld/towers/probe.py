@@ -13,7 +13,9 @@ _PICTURES, _EPOCHS = 3000, 200
 
 
 @torch.no_grad()
-def _patches(encode: Callable[[Tensor], Tensor], split: Split) -> tuple[Tensor, list[dict[str, str]]]:
+def _patches(
+    encode: Callable[[Tensor], Tensor], split: Split
+) -> tuple[Tensor, list[dict[str, str]]]:
     """One patch feature per thing, and the things' attributes."""
     features, labels = [], []
     rng = Random(f"probe/{split}")

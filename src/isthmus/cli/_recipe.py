@@ -1,0 +1,48 @@
+"""From what the user typed to a recipe, and from a recipe to flat lines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from isthmus import recipes
+from isthmus.training.stage import Recipe
+
+RECIPE_FILE = "recipe.json"
+
+
+def find(text: str) -> Recipe:
+    """Returns the recipe that a name, a recipe.json or a folder with one stands for.
+
+    Raises:
+        ValueError: there is no such recipe, or the file is not one.
+    """
+    path = Path(text)
+    if path.is_dir():
+        path = path / RECIPE_FILE
+    if path.suffix != ".json":
+        return recipes.resolve(text)
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; expected a recipe's name or a {RECIPE_FILE}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error})") from error
+    try:
+        # Training writes the recipe beside what is known of the run; by itself it is as good.
+        return Recipe.from_dict(content.get("recipe", content))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def flatten(value: Any, path: str = "") -> dict[str, str]:
+    """Returns every leaf of nested JSON values under its dotted path, written as JSON."""
+    if isinstance(value, dict) and value:
+        items = list(value.items())
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        items = list(enumerate(value))
+    else:
+        return {path: json.dumps(value)}
+    leaves: dict[str, str] = {}
+    for key, item in items:
+        leaves |= flatten(item, f"{path}.{key}" if path else str(key))
+    return leaves

@@ -1,0 +1,175 @@
+"""Talk to a trained model about your pictures."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+import tyro
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor
+    from isthmus.data.sample import Message
+
+HELP = """/image PATH|URL  show it a picture with your next words
+/new             forget everything and begin again
+/help            these lines
+/quit            leave (so does Ctrl-D)"""
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """Talk to a trained model about your pictures.
+
+    Lines can also be piped in: `echo "What colour is the circle?" | isthmus chat MODEL --image X`.
+    """
+
+    model: Annotated[str, tyro.conf.Positional]
+    """Folder of a trained model."""
+    image: str | None = None
+    """Path or http(s) address of a picture to begin with."""
+    max_new_tokens: int = 128
+    """Tokens after which an answer is cut off."""
+
+
+@final
+@dataclass(kw_only=True)
+class Conversation:
+    """A model, what was said so far, and the pictures that were shown."""
+
+    model: "IsthmusForConditionalGeneration"
+    processor: "IsthmusProcessor"
+    max_new_tokens: int
+    """Tokens after which an answer is cut off."""
+    messages: "list[Message]" = field(default_factory=list)
+    images: "list[Image]" = field(default_factory=list)
+    """Pictures of all turns, in reading order."""
+    waiting: "list[Image]" = field(default_factory=list)
+    """Pictures that go with the next words."""
+
+    def ask(self, words: str, streamer: Any = None) -> str:
+        """Returns the model's answer, and remembers the turn.
+
+        Args:
+            words: of the user.
+            streamer: of transformers; is handed the tokens as they come.
+
+        Raises:
+            ValueError: the conversation has become longer than the model can read.
+        """
+        import torch
+
+        from isthmus.data.conversation import prompt
+        from isthmus.data.sample import ImagePart, Message, Text
+        from isthmus.evaluation.generation import end_tokens
+
+        parts: tuple[ImagePart | Text, ...] = (*(ImagePart() for _ in self.waiting), Text(words))
+        messages = [*self.messages, Message("user", parts)]
+        images = [*self.images, *self.waiting]
+        ids = prompt(messages, self.processor)
+        self._check_length(len(ids))
+        pixels = {}
+        if images:
+            stacked = torch.stack([self.processor.pixels(image) for image in images])
+            pixels["pixel_values"] = stacked.to(self.model.device)
+        input_ids = torch.tensor([ids], device=self.model.device)
+        written = self.model.generate(
+            input_ids=input_ids,
+            attention_mask=torch.ones_like(input_ids),
+            **pixels,
+            do_sample=False,
+            max_new_tokens=self.max_new_tokens,
+            eos_token_id=sorted(end_tokens(self.model, self.processor)),
+            pad_token_id=self.processor.tokenizer.pad_token_id or 0,
+            streamer=streamer,
+        )
+        answer = self.processor.tokenizer.decode(
+            written[0, input_ids.shape[1] :], skip_special_tokens=True
+        ).strip()
+        # Only a turn that was answered is remembered; after an error the same words can be tried.
+        self.messages = [*messages, Message("assistant", (Text(answer),))]
+        self.images, self.waiting = images, []
+        return answer
+
+    def forget(self) -> None:
+        """Begins again."""
+        self.messages, self.images, self.waiting = [], [], []
+
+    def _check_length(self, length: int) -> None:
+        longest = getattr(self.model.config.text_config, "max_position_embeddings", None)
+        if longest is not None and length + self.max_new_tokens > longest:
+            raise ValueError(
+                f"{length} tokens were said, and {self.max_new_tokens} may be answered, but the "
+                f"language model reads {longest}; begin again with /new"
+            )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command."""
+    options = tyro.cli(Options, args=arguments, prog="isthmus chat")
+    from isthmus.cli._images import open_image
+    from isthmus.cli._model import open_model
+
+    waiting = [open_image(options.image)] if options.image else []
+    model, processor = open_model(options.model)
+    talk = Conversation(
+        model=model, processor=processor, max_new_tokens=options.max_new_tokens, waiting=waiting
+    )
+    console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    is_person = sys.stdin.isatty()
+    if is_person:
+        console.print(f"{options.model}: ask away.\n{HELP}\n")
+    while (line := _read(is_person)) is not None:
+        try:
+            if not _obey(line, talk, console):
+                break
+        except (ValueError, OSError) as error:
+            # A person goes on; a script has to hear of it.
+            if not is_person:
+                raise
+            console.print(f"isthmus: {error}")
+
+
+def _read(is_person: bool) -> str | None:
+    try:
+        return input("> " if is_person else "").strip()
+    except EOFError:
+        return None
+
+
+def _obey(line: str, talk: Conversation, console: Console) -> bool:
+    """Does what a line says; returns whether to go on."""
+    from isthmus.cli._images import open_image
+
+    command, _, rest = line.partition(" ")
+    match command:
+        case "":
+            pass
+        case "/quit":
+            return False
+        case "/help":
+            console.print(HELP)
+        case "/new":
+            talk.forget()
+        case "/image":
+            if not rest.strip():
+                raise ValueError("/image needs a path or an address: /image PATH|URL")
+            talk.waiting.append(open_image(rest.strip()))
+            console.print("It will see the picture with your next words.")
+        case _ if command.startswith("/"):
+            raise ValueError(f"unknown command {command!r}; /help lists them")
+        case _:
+            _answer(line, talk)
+    return True
+
+
+def _answer(words: str, talk: Conversation) -> None:
+    from transformers import TextStreamer
+
+    talk.ask(
+        words, TextStreamer(talk.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    )

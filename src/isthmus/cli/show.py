@@ -1,0 +1,39 @@
+"""List all recipes, or print a resolved one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, final
+
+import tyro
+from rich.console import Console
+
+from isthmus import recipes
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """List all recipes, or print a resolved one."""
+
+    recipe: Annotated[str | None, tyro.conf.Positional] = None
+    """Name of a recipe, a recipe.json, or a folder that holds one; without it, all are listed."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command."""
+    options = tyro.cli(Options, args=arguments, prog="isthmus show")
+    # Soft wrap: lines are never cut or broken, so that they can be piped and searched.
+    console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    if options.recipe is None:
+        for name, description in recipes.descriptions().items():
+            console.print(f"{name}  {description}")
+        return
+    from isthmus.cli._recipe import find, flatten
+
+    recipe = find(options.recipe)
+    console.print(f"{recipe.name}  {recipe.description}")
+    console.print(f"digest {recipe.digest()}\n")
+    for path, value in flatten(recipe.to_dict()).items():
+        if path not in ("name", "description"):
+            console.print(f"{path} = {value}")
+    console.print(f"\nisthmus train {options.recipe} --output DIR --PATH VALUE overrides a line.")

@@ -1,0 +1,97 @@
+"""Train a recipe, on its own data or on yours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, final
+
+import tyro
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from isthmus.training.stage import Recipe
+
+OVERRIDES = """Train a recipe, on its own data or on yours.
+
+Every field of the recipe is a flag too, after its path: `--stages.0.schedule.epochs 3`,
+`--model.connector.depth 1`. `isthmus train RECIPE --help` lists them with their meaning."""
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """What to train, on what, and where to."""
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    """Name of a recipe (see `isthmus show`), a recipe.json, or a folder that holds one."""
+    output: Path
+    """Folder of the run: the finished model, its recipe.json, logs, and checkpoints below it."""
+    data: Path | None = None
+    """Your LLaVA JSON or messages JSONL, in place of the recipe's data in every stage."""
+    image_root: Path | None = None
+    """Folder that the image paths of --data start from; the folder of --data when left out."""
+    connector: str | None = None
+    """Another kind of connector, with its defaults, in place of the recipe's."""
+    resume: bool = False
+    """Go on from the last checkpoint in --output, or start fresh when there is none."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command."""
+    # Help on a named recipe shows that recipe's fields; help alone shows these options.
+    asks_help = bool({"-h", "--help"} & set(arguments))
+    if asks_help and not arguments[0].startswith("-"):
+        _override(_chosen(arguments[0]), ["--help"], arguments[0])
+    options, overrides = tyro.cli(
+        Options,
+        args=arguments,
+        prog="isthmus train",
+        description=OVERRIDES,
+        return_unknown_args=True,
+    )
+    recipe = _override(_chosen(options.recipe, options.connector), overrides, options.recipe)
+    recipe = _with_data(recipe, options)
+    from isthmus.cli._quiet import hush_libraries
+    from isthmus.training.loop import train
+
+    hush_libraries()
+    console = Console()
+    train(recipe, options.output, resume=options.resume, console=console)
+    console.print(f"\nThe model is in {options.output}. Talk to it: isthmus chat {options.output}")
+
+
+def _chosen(text: str, connector: str | None = None) -> "Recipe":
+    from isthmus import connectors
+    from isthmus.cli._recipe import find
+
+    recipe = find(text)
+    if connector is None:
+        return recipe
+    return replace(recipe, model=replace(recipe.model, connector=connectors.default(connector)))
+
+
+def _override(recipe: "Recipe", overrides: Sequence[str], name: str) -> "Recipe":
+    return tyro.cli(
+        type(recipe),
+        args=overrides,
+        default=recipe,
+        prog=f"isthmus train {name}",
+        # A recipe has one value per field; choosing among classes is what recipe.json is for.
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
+def _with_data(recipe: "Recipe", options: Options) -> "Recipe":
+    from isthmus.training.stage import FileData
+
+    if options.data is None:
+        if options.image_root is not None:
+            raise ValueError(
+                f"--image-root {options.image_root} is given without --data; name the data file"
+            )
+        return recipe
+    root = options.data.parent if options.image_root is None else options.image_root
+    for path, kind in ((options.data, "data file"), (root, "image root")):
+        if not path.exists():
+            raise ValueError(f"the {kind} {path} does not exist")
+    return recipe.with_data(FileData(file=options.data, image_root=root))

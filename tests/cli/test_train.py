@@ -1,0 +1,123 @@
+"""`isthmus train`: the contract that scripts rely on."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from isthmus.cli import main
+from tests.cli.conftest import World, json_lines
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return json_lines(folder / "log.jsonl")
+
+
+def recipe_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "recipe.json").read_text())["recipe"]
+
+
+def test_training_leaves_a_model_that_stock_classes_load(world: World) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(world.model)
+    processor = AutoProcessor.from_pretrained(world.model)
+    assert model.config.image_token_id == processor.image_token_id
+    assert [line["step"] for line in log_of(world.model) if "loss" in line] == [1, 2, 3]
+
+
+def test_the_users_data_takes_the_place_of_the_recipes(world: World) -> None:
+    assert recipe_of(world.model)["stages"][0]["data"] == {
+        "kind": "file_data",
+        "file": world.data.as_posix(),
+        "image_root": world.data.parent.as_posix(),
+    }
+
+
+def test_flags_after_the_path_of_a_field_override_it(world: World, tmp_path: Path) -> None:
+    words = ["train", str(world.recipe), "--output", str(tmp_path / "run"), "--connector", "mlp"]
+    words += ["--stages.0.schedule.batch-size", "12", "--model.connector.depth", "1"]
+    assert main(words) == 0
+    recipe = recipe_of(tmp_path / "run")
+    assert recipe["stages"][0]["schedule"]["batch_size"] == 12
+    assert recipe["stages"][0]["data"]["kind"] == "microworld_data"
+    assert recipe["model"]["connector"] == {"kind": "mlp", "depth": 1, "activation": "gelu"}
+    assert [line["step"] for line in log_of(tmp_path / "run") if "loss" in line] == [1]
+
+
+def test_help_on_a_recipe_shows_its_fields(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(world.recipe), "--help"])
+    assert stop.value.code == 0
+    assert "--stages.0.schedule.batch-size" in capsys.readouterr().out
+
+
+def test_a_misspelt_override_is_refused(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(world.recipe), "--output", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--stages.0.schedule.batch-siz", "12"])
+    assert stop.value.code == 2
+    assert "--stages.0.schedule.batch-size" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_goes_on_from_the_last_checkpoint(world: World, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(world.model, run)
+    words = ["train", str(world.recipe), "--data", str(world.data), "--output", str(run)]
+    words += ["--image-root", str(world.data.parent), "--resume"]
+    # As a run that was killed before its third step had been kept.
+    shutil.rmtree(run / "checkpoints" / "step-00000003")
+    (run / "model.safetensors").unlink()
+    assert main(words) == 0
+    lines = log_of(run)
+    resumed = next(n for n, line in enumerate(lines) if "resumed_from" in line)
+    assert lines[resumed]["resumed_from"] == 2
+    assert [line["step"] for line in lines[resumed:] if "loss" in line] == [3]
+    assert (run / "model.safetensors").read_bytes() == (
+        world.model / "model.safetensors"
+    ).read_bytes()
+
+
+def test_resume_starts_fresh_where_there_is_no_checkpoint(world: World, tmp_path: Path) -> None:
+    words = ["train", str(world.recipe), "--output", str(tmp_path / "run"), "--resume"]
+    assert main(words) == 0
+    lines = log_of(tmp_path / "run")
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
+    assert not any("resumed_from" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--data", "absent.json"], "data file absent.json does not exist"),
+        (["--image-root", "."], "without --data"),
+        (["--data", "DATA", "--image-root", "absent"], "image root absent does not exist"),
+        (["--connector", "pol"], "unknown kind of isthmus.connectors 'pol'"),
+        (["--model.vision", "microworld:siglib"], "siglib"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(
+    words: list[str],
+    reason: str,
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [str(world.data) if word == "DATA" else word for word in words]
+    assert main(["train", str(world.recipe), "--output", str(tmp_path / "run"), *words]) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(world.recipe), "--output", str(world.model)]) == 2
+    assert str(world.model) in capsys.readouterr().err

@@ -1,0 +1,61 @@
+"""Every recipe resolves, says what its name says, and can be read back."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from isthmus import recipes
+from isthmus.training.stage import Recipe
+
+LABELS = ("Paper:", "Expected:", "Hardware:", "Command:")
+
+
+def docstring(name: str) -> str:
+    family, _, function = name.partition(".")
+    path = Path(recipes.__file__).parent / f"{family}.py"
+    nodes = ast.parse(path.read_text("utf-8")).body
+    found = next(n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == function)
+    return ast.get_docstring(found) or ""
+
+
+def test_the_promised_recipes_are_there() -> None:
+    assert {"microworld.quickstart", "microworld.full"} <= set(recipes.names())
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_is_what_its_name_and_line_say(name: str) -> None:
+    recipe = recipes.resolve(name)
+    assert recipe.name == name
+    assert recipe.description == recipes.descriptions()[name]
+    assert "\n" not in recipe.description
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_tells_source_expectation_cost_and_command(name: str) -> None:
+    text = docstring(name)
+    assert [label for label in LABELS if label not in text] == []
+    assert name in text or "isthmus quickstart" in text
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_survives_json(name: str) -> None:
+    recipe = recipes.resolve(name)
+    again = Recipe.from_dict(recipe.to_dict())
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+
+
+def test_recipes_differ_from_each_other() -> None:
+    digests = [recipes.resolve(name).digest() for name in recipes.names()]
+    assert len(set(digests)) == len(digests)
+
+
+def test_an_unknown_recipe_suggests_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"did you mean 'microworld\.full'\?"):
+        recipes.resolve("microworld.ful")
+
+
+def test_a_function_that_is_no_recipe_is_not_resolved() -> None:
+    with pytest.raises(ValueError, match="unknown recipe"):
+        recipes.resolve("microworld.replace")
