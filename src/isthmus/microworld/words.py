@@ -65,12 +65,15 @@ def square_text(thing: Thing) -> str:
 def scene_text(scene: Scene, rng: Random, *, boxes: bool = False) -> str:
     """The whole scene as a list in words, in random order.
 
-    Units: a place is a square of the board (`at c5`), or a box in percent.
+    Units: a place is a square of the board before the thing, or a box in percent behind it. The
+    square stands first so that the noun comes last: a causal model can gather a thing there.
     """
     parts = []
     for thing in scene.things:
-        place = box_text(thing.box) if boxes else f"at {square_text(thing)}"
-        parts.append(f"{noun_phrase(thing)} {place}")
+        phrase = noun_phrase(thing)
+        parts.append(
+            f"{phrase} {box_text(thing.box)}" if boxes else f"{square_text(thing)} {phrase}"
+        )
     if scene.sign:
         parts.append(f'sign "{scene.sign.text}"')
     rng.shuffle(parts)

@@ -112,8 +112,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
         if input_ids is not None:
             if visual is None and self.training and torch.is_grad_enabled():
                 visual = self._no_visual_tokens()
-            is_first = past_key_values is None or past_key_values.get_seq_length() == 0
-            inputs_embeds = self._embed(input_ids, visual, is_first=is_first)
+            inputs_embeds = self._embed(input_ids, visual, past_key_values)
         elif visual is not None:
             raise ValueError(
                 "images came with inputs_embeds, which hide where the placeholders are; give "
@@ -174,12 +173,13 @@ class IsthmusModel(IsthmusPreTrainedModel):
         width = self.config.vision_config.hidden_size
         return self.connect(torch.zeros(0, rows * columns, width, device=self.device))
 
-    def _embed(self, input_ids: Tensor, visual: Tensor | None, *, is_first: bool) -> Tensor:
+    def _embed(self, input_ids: Tensor, visual: Tensor | None, cache: Cache | None) -> Tensor:
         """Returns the embedded text with the visual tokens in their places."""
         placeholders = input_ids == self.config.image_token_id
         embeds = self.get_input_embeddings()(embeddable(input_ids, placeholders))
         if visual is None:
-            if not is_first or input_ids.shape[1] == 1:
+            # The cache is asked last: a static one answers from the device.
+            if input_ids.shape[1] == 1 or (cache is not None and cache.get_seq_length() > 0):
                 return embeds
             visual = embeds.new_zeros(0, 1, embeds.shape[-1])
         return splice(embeds, placeholders, visual)

@@ -52,6 +52,7 @@ VARIANTS: dict[str, str] = {
     "vqa_accuracy": f"{EXACT}; multiple choice: {_CHOICE}",
     **{f"accuracy_{task}": _CHOICE if task == "multiple_choice" else EXACT for task in VQA_TASKS},
     "reading_accuracy": EXACT,
+    "board_accuracy": EXACT,
     "region_accuracy": EXACT,
     "box_accuracy": _IOU,
     "caption_facts": captions.VARIANT,
@@ -149,7 +150,7 @@ class _Case:
                     f"meta.boxes and {len(sample.images)} images; expected boxes in one image"
                 )
             self.size = _size(sample.images[0])
-        elif self.task not in (*VQA_TASKS, *TEXT_TASKS, "reading", "region", "caption"):
+        elif self.task not in (*VQA_TASKS, *TEXT_TASKS, "reading", "board", "region", "caption"):
             raise ValueError(
                 f"sample {sample.id!r} has the task {self.task!r}, which the microworld does not "
                 "score; score other conversations with the benchmark conversation_file"
@@ -193,7 +194,7 @@ class _Case:
                 "grounded_caption_boxes": box_accuracy(answer.boxes, self.boxes),
             }
         value = exact_match(answer.text, self.target)
-        if self.task in ("reading", "region"):
+        if self.task in ("reading", "board", "region"):
             return {f"{self.task}_accuracy": value}
         pooled = "vqa_accuracy" if self.task in VQA_TASKS else "text_accuracy"
         return {pooled: value, f"accuracy_{self.task}": value}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from isthmus.microworld.towers.contrastive import Contrastive
 from isthmus.microworld.towers.language import LanguageModeling
@@ -16,8 +17,8 @@ SEED = 0
 
 # In the order in which they are built: the chat model goes on from the base model.
 TOWERS: dict[str, Callable[[Path], Pretraining]] = {
-    "siglip": lambda _: Contrastive(steps=6000, seed=SEED),
-    "dinov2": lambda _: MaskedPatches(steps=6000, seed=SEED),
+    "siglip": lambda _: Contrastive(steps=2500, seed=SEED),
+    "dinov2": lambda _: MaskedPatches(steps=2500, seed=SEED),
     "lm_base": lambda _: LanguageModeling(chat=False, start=None, steps=8000, seed=SEED),
     "lm_chat": lambda weights: LanguageModeling(
         chat=True, start=weights / "lm_base", steps=2000, seed=SEED
@@ -49,8 +50,13 @@ def build(weights: Path, work: Path, console: Console, only: Sequence[str] = ())
         provenance = {
             "command": f"isthmus microworld build --only {name}",
             **facts,
-            "parameters": sum(p.numel() for p in run.model.parameters()),
+            "parameters": _num_parameters(folder),
             "scores": {key: round(value, 4) for key, value in run.scores().items()},
         }
         (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
         console.print(f"{name}: saved to {folder}")
+
+
+def _num_parameters(folder: Path) -> int:
+    """What was saved: the parts that only training needed are not counted."""
+    return sum(tensor.numel() for tensor in load_file(folder / "model.safetensors").values())

@@ -58,7 +58,7 @@ class Curriculum:
 
     level: int = 1
     accuracy: float = 0.0
-    pass_mark: float = 0.9
+    pass_mark: float = 0.8
     history: list[tuple[int, int]] = field(default_factory=list)
 
     def draw(self, rng: Random) -> int:
