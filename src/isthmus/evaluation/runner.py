@@ -1,8 +1,6 @@
 """A model and a benchmark to a result."""
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +15,7 @@ from torch import nn
 from isthmus.data.processor import Processor
 from isthmus.evaluation import fingerprint, generation, likelihood
 from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
 from isthmus.evaluation.results import Cost, Provenance, Result
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
@@ -79,7 +78,7 @@ def evaluate(
         cost=Cost(
             seconds=seconds,
             samples_per_second=len(requests) / seconds,
-            peak_memory_gb=peak_memory_gb(model.device),
+            peak_memory_gb=peak_memory_gb(),
         ),
     )
 
@@ -122,15 +121,6 @@ def answer(
     finally:
         model.train(was_training)
     return answers
-
-
-def peak_memory_gb(device: torch.device) -> float:
-    """Returns the largest memory so far, of the GPU or else of the process, in 10^9 bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    # Linux counts in kibibytes, macOS in bytes
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def _blind(request: Request) -> Request:

@@ -1,13 +1,10 @@
 """What a training run came to."""
 
-import resource
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-import torch
-
+from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.training.checkpoint import Position
 from isthmus.training.log import read_log
 
@@ -70,15 +67,3 @@ def result_of(output: Path, position: Position, *, seconds: float) -> TrainResul
         losses=tuple(sorted(losses.items())),
         validation_losses=tuple(sorted(validation.items())),
     )
-
-
-def peak_memory_gb() -> float:
-    """Returns the largest memory used so far: of the accelerator if there is one, of the process.
-
-    Units: 10^9 bytes.
-    """
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
-    # Linux counts in units of 1024 bytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
