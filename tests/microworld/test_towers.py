@@ -95,12 +95,12 @@ def test_each_answer_weighs_one() -> None:
 
 def test_the_curriculum_rises_when_scenes_are_well_answered() -> None:
     curriculum = Curriculum()
-    for step in range(200):
-        curriculum.observe(0.95, step)
+    for _ in range(200):
+        curriculum.observe(0.95)
     assert curriculum.level > 1
     low = Curriculum()
-    for step in range(200):
-        low.observe(low.pass_mark - 0.01, step)
+    for _ in range(200):
+        low.observe(low.pass_mark - 0.01)
     assert low.level == 1
 
 

@@ -3,6 +3,7 @@
 from itertools import combinations
 from random import Random
 
+from isthmus.geometry.boxes import format_box
 from isthmus.microworld.scene import ATTRIBUTES, CANVAS, Box, Scene, Thing
 
 _SQUARE = CANVAS // 8
@@ -15,7 +16,7 @@ _SUBSETS = {
 
 def box_text(box: Box) -> str:
     """A box in percent of the canvas: `[[x0,y0,x1,y1]]`, two digits each."""
-    return "[[" + ",".join(f"{percent(edge):02d}" for edge in box) + "]]"
+    return format_box(box, (CANVAS, CANVAS), digits=2)
 
 
 def noun_phrase(thing: Thing, attributes: tuple[str, ...] = ATTRIBUTES) -> str:
@@ -78,8 +79,3 @@ def scene_text(scene: Scene, rng: Random, *, boxes: bool = False) -> str:
         parts.append(f'sign "{scene.sign.text}"')
     rng.shuffle(parts)
     return "; ".join(parts) + "."
-
-
-def percent(pixels: float) -> int:
-    """Pixels along an edge as a whole percent of the canvas, 0 to 99."""
-    return min(99, int(pixels * 100 / CANVAS))

@@ -1,7 +1,7 @@
 """What the tower LMs read: scenes in words with many questions each, and tasks without a scene."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import final
 
@@ -59,18 +59,16 @@ class Curriculum:
     level: int = 1
     accuracy: float = 0.0
     pass_mark: float = 0.8
-    history: list[tuple[int, int]] = field(default_factory=list)
 
     def draw(self, rng: Random) -> int:
         """Half the scenes at the present level, the rest spread over the levels up to it."""
         return self.level if rng.random() < 0.5 else 1 + int(rng.random() * self.level)
 
-    def observe(self, accuracy: float, step: int) -> None:
+    def observe(self, accuracy: float) -> None:
         """Takes in a batch's answer accuracy at the present level."""
         self.accuracy += 0.05 * (accuracy - self.accuracy)
         if self.accuracy > self.pass_mark and self.level < MAX_THINGS:
             self.level, self.accuracy = self.level + 1, 0.0
-            self.history.append((step, self.level))
 
 
 def documents(rng: Random, curriculum: Curriculum, *, chat: bool, turns: int) -> Iterator[Document]:

@@ -72,7 +72,7 @@ class LanguageModeling(Pretraining):
         right = (logits.argmax(-1) == targets) * weights
         level = torch.tensor([document.num_things == self.curriculum.level for document in batch])
         if level.any():
-            self.curriculum.observe((right[level].sum() / weights[level].sum()).item(), step)
+            self.curriculum.observe((right[level].sum() / weights[level].sum()).item())
         return loss, {
             "loss": on_answers.item(),
             "accuracy": self.curriculum.accuracy,
