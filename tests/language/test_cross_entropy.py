@@ -28,7 +28,7 @@ def test_chunks_change_neither_loss_nor_gradient(
     hidden, labels = case(share)
     expected = cross_entropy(head(hidden)[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
     wanted = torch.autograd.grad(expected, [hidden, head.weight])
-    loss = next_token_loss(hidden, labels, head, chunk_rows=chunk_rows)
+    loss = next_token_loss(hidden, labels, head, chunk_rows=chunk_rows).loss
     found = torch.autograd.grad(loss, [hidden, head.weight])
     torch.testing.assert_close(loss, expected)
     for ours, theirs in zip(found, wanted, strict=True):
@@ -54,16 +54,16 @@ def test_only_supervised_rows_meet_the_head_and_no_more_than_a_chunk(
 def test_the_sum_is_divided_by_what_is_given(head: torch.nn.Linear) -> None:
     hidden, labels = case(0.5)
     count = int((labels[:, 1:] != -100).sum())
-    mean = next_token_loss(hidden, labels, head)
+    mean = next_token_loss(hidden, labels, head).loss
     for items in (3, torch.tensor(3)):
-        found = next_token_loss(hidden, labels, head, num_items=items)
+        found = next_token_loss(hidden, labels, head, num_items=items).loss
         torch.testing.assert_close(found, mean * count / 3)
 
 
 def test_no_target_gives_no_loss_and_no_gradient(head: torch.nn.Linear) -> None:
     hidden, labels = case(0.0)
     labels[:, 0] = 1  # nothing stands before a first token
-    loss = next_token_loss(hidden, labels, head)
+    loss = next_token_loss(hidden, labels, head).loss
     loss.backward()
     assert loss.item() == 0
     assert not hidden.grad.any()
@@ -71,5 +71,5 @@ def test_no_target_gives_no_loss_and_no_gradient(head: torch.nn.Linear) -> None:
 
 def test_half_precision_is_summed_in_single(head: torch.nn.Linear) -> None:
     hidden, labels = case(1.0)
-    loss = next_token_loss(hidden.bfloat16(), labels, head.bfloat16())
+    loss = next_token_loss(hidden.bfloat16(), labels, head.bfloat16()).loss
     assert loss.dtype == torch.float32

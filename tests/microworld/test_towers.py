@@ -11,8 +11,9 @@ from rich.console import Console
 from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from isthmus.microworld import towers
-from isthmus.microworld.towers.corpus import Curriculum
-from isthmus.microworld.towers.language import LanguageModeling, encode
+from isthmus.microworld.scene import MAX_THINGS
+from isthmus.microworld.towers.corpus import Curriculum, Document
+from isthmus.microworld.towers.language import LanguageModeling, by_task, encode
 from isthmus.microworld.towers.masked import MaskedPatches
 from isthmus.microworld.towers.pixels import coverage
 from isthmus.microworld.towers.pretrain import pretrain
@@ -82,26 +83,33 @@ def test_any_text_survives_the_tokenizer(text: str) -> None:
     assert tokenizer.decode(tokenizer(text).input_ids) == text
 
 
-def test_each_answer_weighs_one() -> None:
+def test_each_answer_weighs_one_and_counts_for_its_task() -> None:
     run = LanguageModeling(chat=True, start=None, steps=1, seed=0)
-    from isthmus.microworld.towers.corpus import Document
-
-    document = Document(["<|user|>a<|end|>", "red", "<|user|>b", "[[12,34,56,78]]"], 1)
-    ids, weights = encode(run.tokenizer, [document])
-    assert weights.sum().item() == pytest.approx(2.0)
+    tasks = ["colour", "referring", "colour"]
+    pieces = ["<|user|>a<|end|>", "red", "<|user|>b", "[[12,34,56,78]]", "<|user|>c", "blue"]
+    ids, weights, answers = encode(run.tokenizer, [Document(pieces, tasks)])
+    assert weights.sum().item() == pytest.approx(3.0)
     answered = run.tokenizer.decode(ids[0][weights[0] > 0])
-    assert answered == "red[[12,34,56,78]]"
+    assert answered == "red[[12,34,56,78]]blue"
+    assert (answers[0] >= 0).tolist() == (weights[0] > 0).tolist()
+    half_right = weights * (answers == 0)
+    assert by_task(half_right, weights, answers, [tasks]) == pytest.approx(
+        {"colour": 0.5, "referring": 0.0}
+    )
 
 
-def test_the_curriculum_rises_when_scenes_are_well_answered() -> None:
+def test_the_curriculum_rises_when_the_tasks_are_well_answered_on_average() -> None:
     curriculum = Curriculum()
-    for _ in range(200):
-        curriculum.observe(0.95)
-    assert curriculum.level > 1
+    for _ in range(500):
+        curriculum.observe({"colour": 0.96, "board": 0.9})
+    assert curriculum.level == MAX_THINGS
     low = Curriculum()
-    for _ in range(200):
-        low.observe(low.pass_mark - 0.01)
+    for _ in range(500):
+        low.observe({"colour": 1.0, "board": 0.7})
     assert low.level == 1
+    assert low.weight("colour") == pytest.approx(0.1)
+    assert low.weight("board") == pytest.approx(0.3, abs=0.01)
+    assert low.weight("never asked") == 1.0
 
 
 def test_coverage_is_the_share_of_a_box_in_each_patch() -> None:

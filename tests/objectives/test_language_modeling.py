@@ -19,12 +19,14 @@ def test_the_loss_is_the_mean_over_supervised_tokens(tmp_path: Path) -> None:
     labels[1, 5:] = -100
     batch = Batch(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels)
     objective = LanguageModeling.Config(weight=0.5).build(model)
-    losses = objective(model, batch)
+    outcome = objective(model, batch)
 
     logits = model(**batch.model_inputs()).logits
     expected = cross_entropy(logits[:, :-1].reshape(14 - 2, -1), labels[:, 1:].reshape(-1))
-    assert list(losses) == ["language_modeling"]
-    torch.testing.assert_close(losses["language_modeling"], expected)
+    assert list(outcome.losses) == ["language_modeling"]
+    torch.testing.assert_close(outcome.losses["language_modeling"], expected)
+    hits = (logits[:, :-1].argmax(-1) == labels[:, 1:]) & (labels[:, 1:] != -100)
+    assert outcome.metrics["token_accuracy"].item() == hits.sum().item() / (3 + 4)
     assert objective.num_items(batch) == 3 + 4
 
 

@@ -28,8 +28,17 @@ def test_other_numbers_are_other_files() -> None:
         MicroworldData(split="val", num=4, seed=2),
         MicroworldData(split="val", num=3, seed=1),
         MicroworldData(split="test", num=4, seed=1),
+        MicroworldData(split="val", num=4, seed=1, turns=3),
+        MicroworldData(split="val", num=4, seed=1, tasks=("colour",)),
     ]
-    assert len({microworld_files(data).file for data in [VAL, *others]}) == 4
+    assert len({microworld_files(data).file for data in [VAL, *others]}) == 6
+
+
+def test_turns_and_tasks_are_as_asked() -> None:
+    data = MicroworldData(split="val", num=4, turns=3, tasks=("board", "position"))
+    for sample in read_data(data, blind=False).samples:
+        assert len(sample.messages) <= 6
+        assert sample.task in data.tasks
 
 
 def test_an_export_that_dies_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,13 @@ def test_the_description_repeats_the_recipe(tmp_path: Path) -> None:
     assert run_folder.read_description(tmp_path)["towers"] == {"connector": "abc"}
 
 
+def take_a_step(output: Path) -> None:
+    (output / "log.jsonl").write_text('{"step": 1}\n')
+
+
 def test_an_empty_folder_may_be_resumed_and_a_runs_own_too(tmp_path: Path) -> None:
     run_folder.claim(tmp_path, RECIPE, resume=True)
+    take_a_step(tmp_path)
     run_folder.claim(tmp_path, RECIPE, resume=True)
     with pytest.raises(ValueError, match="go on with --resume"):
         run_folder.claim(tmp_path, RECIPE, resume=False)
@@ -32,10 +37,19 @@ def test_an_empty_folder_may_be_resumed_and_a_runs_own_too(tmp_path: Path) -> No
 @pytest.mark.parametrize("resume", [False, True])
 def test_another_run_is_refused(tmp_path: Path, resume: bool) -> None:
     run_folder.claim(tmp_path, RECIPE, resume=False)
+    take_a_step(tmp_path)
     before = (tmp_path / "recipe.json").read_text()
     with pytest.raises(ValueError, match="holds another run"):
         run_folder.claim(tmp_path, replace(RECIPE, seed=1), resume=resume)
     assert (tmp_path / "recipe.json").read_text() == before
+
+
+def test_a_run_that_failed_before_its_first_step_holds_nothing(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path, RECIPE, resume=False)
+    (tmp_path / "log.jsonl").touch()
+    corrected = replace(RECIPE, seed=1)
+    run_folder.claim(tmp_path, corrected, resume=False)
+    assert run_folder.read_description(tmp_path)["digest"] == corrected.digest()
 
 
 @pytest.mark.parametrize("name", ["config.json", "log.jsonl"])

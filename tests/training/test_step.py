@@ -33,9 +33,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 def _gradient(scene: Scene, pieces: Sequence[Piece]) -> tuple[torch.Tensor, float, tuple[int, ...]]:
     trainee, _, accelerator = scene
     trainee.zero_grad()
-    losses, counts = take_step(trainee, list(pieces), accelerator, torch.float32)
+    figures, counts = take_step(trainee, list(pieces), accelerator, torch.float32)
     gradient = torch.cat([p.grad.flatten() for p in trainee.parameters() if p.grad is not None])
-    return gradient, losses["language_modeling"].item(), (counts.samples, counts.tokens)
+    return gradient, figures.losses["language_modeling"].item(), (counts.samples, counts.tokens)
 
 
 def test_four_pieces_of_four_are_one_batch_of_sixteen(scene: Scene) -> None:
@@ -106,5 +106,8 @@ def test_validation_is_the_loss_of_the_whole_set(scene: Scene) -> None:
         accelerator,
         torch.float32,
     )
-    assert together == pytest.approx(apart, rel=1e-5)
-    assert together["language_modeling"] > 1.0
+    for ours, theirs in zip(together, apart, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    losses, metrics = together
+    assert losses["language_modeling"] > 1.0
+    assert 0 < metrics["token_accuracy"] < 1

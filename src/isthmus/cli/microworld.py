@@ -18,6 +18,7 @@ def export(
     split: Literal["train", "val", "test", "compositional"],
     num: int,
     seed: int = 0,
+    turns: int | None = None,
     task: tuple[str, ...] = (),
 ) -> None:
     """Write images and conversations to disk, as messages.jsonl and as llava.json.
@@ -27,6 +28,7 @@ def export(
         split: Which scenes; splits share none.
         num: Number of conversations.
         seed: Another seed gives other scenes of the split.
+        turns: Questions about a scene; 6 in train and 1 elsewhere when left out.
         task: Tasks to draw from; all when left out.
     """
     from rich.progress import Progress
@@ -41,6 +43,7 @@ def export(
             split=split,
             num=num,
             seed=seed,
+            turns=turns,
             tasks=task,
             on_row=lambda: bar.advance(row),
         )

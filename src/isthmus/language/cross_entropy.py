@@ -6,6 +6,7 @@ and each chunk's logits are recomputed in the backward pass instead of kept.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +20,15 @@ CHUNK_ROWS = 2048
 """Rows whose logits exist at once: 1 GiB in float32 with a vocabulary of 128k."""
 
 
+class NextToken(NamedTuple):
+    """How well the supervised tokens of a batch were told."""
+
+    loss: Float[Tensor, ""]
+    """Mean cross-entropy; 0, with a gradient of 0, when no token is supervised."""
+    accuracy: Float[Tensor, ""]
+    """Share of the tokens that had the largest logit."""
+
+
 def next_token_loss(
     hidden: Float[Tensor, "batch seq d_hidden"],
     labels: Int[Tensor, "batch seq"],
@@ -26,31 +36,35 @@ def next_token_loss(
     *,
     num_items: int | Tensor | None = None,
     chunk_rows: int = CHUNK_ROWS,
-) -> Float[Tensor, ""]:
+) -> NextToken:
     """Returns the mean cross-entropy of each supervised token, given the tokens before it.
 
     Args:
         hidden: last hidden states.
         labels: token ids, not shifted; `IGNORED_LABEL` where there is no target.
         logits_of: head of the language model, from rows of hidden states to rows of logits.
-        num_items: what to divide the sum by, such as the supervised tokens of all accumulated
+        num_items: what to divide the sums by, such as the supervised tokens of all accumulated
             batches; by default the supervised tokens of this one.
         chunk_rows: rows whose logits exist at once.
-
-    Returns:
-        The loss; 0, with a gradient of 0, when no token is supervised.
     """
     targets = labels[:, 1:].to(hidden.device)
     supervised = targets != IGNORED_LABEL
     rows, wanted = hidden[:, :-1][supervised], targets[supervised]
     total = rows.sum(dtype=torch.float32) * 0
+    right = torch.zeros_like(total)
 
-    def chunk_loss(chunk: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(logits_of(chunk).float(), target, reduction="sum")
+    def chunk_sums(chunk: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits_of(chunk).float()
+        hits = (logits.argmax(-1) == target).sum()
+        return cross_entropy(logits, target, reduction="sum"), hits
 
     for chunk, target in zip(rows.split(chunk_rows), wanted.split(chunk_rows), strict=True):
         if len(rows) > chunk_rows and torch.is_grad_enabled():
-            total = total + checkpoint(chunk_loss, chunk, target, use_reentrant=False)
+            loss, hits = checkpoint(chunk_sums, chunk, target, use_reentrant=False)
         elif len(chunk) > 0:
-            total = total + chunk_loss(chunk, target)
-    return total / (max(len(rows), 1) if num_items is None else num_items)
+            loss, hits = chunk_sums(chunk, target)
+        else:  # a split of nothing is one empty chunk
+            continue
+        total, right = total + loss, right + hits
+    items = max(len(rows), 1) if num_items is None else num_items
+    return NextToken(total / items, right / items)

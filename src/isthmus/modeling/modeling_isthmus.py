@@ -295,7 +295,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> IsthmusOutput:
-        """Returns the loss when labels are given, and logits when they are not.
+        """Returns loss and accuracy when labels are given, and logits when they are not.
 
         Args:
             input_ids: token ids, one placeholder per visual token.
@@ -330,12 +330,14 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        loss = logits = None
+        loss = accuracy = logits = None
         hidden = outputs.last_hidden_state
         if labels is None:
             logits = self.logits_of(slice_logits_to_keep(hidden, logits_to_keep))
         else:
-            loss = next_token_loss(hidden, labels, self.logits_of, num_items=num_items_in_batch)
+            loss, accuracy = next_token_loss(
+                hidden, labels, self.logits_of, num_items=num_items_in_batch
+            )
         return IsthmusOutput(
             loss=loss,
             logits=logits,
@@ -343,6 +345,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
+            token_accuracy=accuracy,
         )
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The contract of an objective: model and batch in, named losses out.
+"""The contract of an objective: model and batch in, named losses (and what else to log) out.
 
 An objective is one file of this folder: a docstring, a class nested as `Config`, the final class,
 and `OBJECTIVE = ThatClass`. It may own parameters (a temperature, a matching head), which train and
@@ -6,8 +6,9 @@ are checkpointed with the model's.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,12 +18,23 @@ from isthmus.axes import Batch
 from isthmus.config import KindConfig
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an objective found in a batch: means over the batch's `num_items`, by name."""
+
+    losses: Mapping[str, Float[Tensor, ""]]
+    """Their sum is trained."""
+    metrics: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """Logged beside the losses, and not trained."""
+
+
 class Objective(nn.Module, ABC):
     """What a model is trained for."""
 
     @abstractmethod
-    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Returns named losses, each the mean over the batch's `num_items`; their sum is trained.
+    def forward(self, model: nn.Module, batch: Batch) -> Outcome:
+        """Returns the losses of a batch, and what else is worth a curve.
 
         Args:
             model: the model in training.
@@ -31,7 +43,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def num_items(self, batch: Batch) -> int:
-        """Returns how many items the losses of a batch are means over.
+        """Returns how many items the outcome of a batch is a mean over.
 
         The loop weighs the pieces of a step by it, so that a step computed in pieces, or on several
         processes, has the gradient of the whole. Called before the batch is moved to a device.

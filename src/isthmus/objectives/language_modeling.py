@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, final
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from isthmus.axes import Batch
-from isthmus.objectives.base import Objective, ObjectiveConfig
+from isthmus.objectives.base import Objective, ObjectiveConfig, Outcome
 
 
 @final
@@ -25,11 +24,13 @@ class LanguageModeling(Objective):
         """Holds nothing; the loss is the model's own."""
         super().__init__()
 
-    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Returns the mean cross-entropy; see `Objective.forward`."""
+    def forward(self, model: nn.Module, batch: Batch) -> Outcome:
+        """Returns the mean cross-entropy and the share of tokens told right."""
         # A cache would be filled for nothing, and lets packed samples see each other.
         output = model(**batch.model_inputs(), labels=batch.labels, use_cache=False)
-        return {"language_modeling": output.loss}
+        return Outcome(
+            {"language_modeling": output.loss}, {"token_accuracy": output.token_accuracy}
+        )
 
     def num_items(self, batch: Batch) -> int:
         """Returns the supervised tokens of the batch."""

@@ -7,7 +7,6 @@ had not been.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -31,7 +30,7 @@ from isthmus.training.resolve import build_model
 from isthmus.training.result import TrainResult, result_of
 from isthmus.training.schedule import lr_factor
 from isthmus.training.stage import Recipe
-from isthmus.training.step import reduced, take_step, validate
+from isthmus.training.step import Figures, take_step, validate
 
 
 def train(
@@ -108,7 +107,7 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
         clock = perf_counter()
         for step, pieces in enumerate(prepared.steps(first), start=first):
             lr = set_lr(optimizer, lr_factor(step, num_steps, schedule))
-            losses, counts = take_step(prepared.learner, pieces, run.accelerator, dtype)
+            figures, counts = take_step(prepared.learner, pieces, run.accelerator, dtype)
             norm = _clip(run, prepared)
             optimizer.step()
             optimizer.zero_grad()
@@ -116,7 +115,7 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
 
             done = step + 1
             if _is_due(done, stage.log_every, num_steps):
-                _log_step(run, progress, stage.name, losses, lr=lr, norm=norm)
+                _log_step(run, progress, stage.name, figures, lr=lr, norm=norm)
             if prepared.data.validation and _is_due(
                 done, stage.validate_every * num_steps, num_steps
             ):
@@ -142,13 +141,13 @@ def _log_step(
     run: Run,
     progress: StepProgress,
     stage: str,
-    losses: Mapping[str, Float[Tensor, ""]],
+    figures: Figures,
     *,
     lr: float,
     norm: Float[Tensor, ""],
 ) -> None:
-    values = reduced([loss.item() for loss in losses.values()], run.accelerator)
-    loss, position = sum(values), run.position
+    losses, metrics = figures.reduced(run.accelerator)
+    loss, position = sum(losses.values()), run.position
     if not math.isfinite(loss):
         raise FloatingPointError(
             f"the loss is {loss} at step {position.step}; lower the learning rate or lengthen the "
@@ -159,7 +158,8 @@ def _log_step(
         {
             "stage": stage,
             "loss": loss,
-            **({} if len(losses) == 1 else dict(zip(losses, values, strict=True))),
+            **({} if len(losses) == 1 else losses),
+            **metrics,
             "lr": lr,
             "grad_norm": float(norm),
             "samples": position.samples,
@@ -175,10 +175,11 @@ def _log_step(
 def _validate(run: Run, prepared: Prepared, progress: StepProgress) -> None:
     dtype = getattr(torch, prepared.stage.dtype)
     prepared.trainee.eval()
-    losses = validate(prepared.trainee, prepared.validation(), run.accelerator, dtype)
+    losses, metrics = validate(prepared.trainee, prepared.validation(), run.accelerator, dtype)
     set_modes(prepared.trainee, prepared.parts, prepared.stage.train)
     loss = sum(losses.values())
-    run.log.scalars(run.position.step, {"stage": prepared.stage.name, "validation_loss": loss})
+    values = {"validation_loss": loss, **{f"validation_{k}": v for k, v in metrics.items()}}
+    run.log.scalars(run.position.step, {"stage": prepared.stage.name, **values})
     progress.say(f"step {run.position.step}: validation loss {loss:.4f}")
 
 

@@ -81,7 +81,7 @@ def microworld_files(data: MicroworldData) -> FileData:
 
     The folder's name holds the fingerprint of the world's source, so a changed world is another.
     """
-    name = f"{data.split}-{data.num}-{data.seed}-{_world_fingerprint()}"
+    name = f"{data.split}-{data.num}-{data.digest()}-{_world_fingerprint()}"
     folder = cache_root() / "microworld" / name
     if not folder.exists():
         from isthmus.microworld.export import export
@@ -89,7 +89,14 @@ def microworld_files(data: MicroworldData) -> FileData:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(mkdtemp(prefix=f".{name}-", dir=folder.parent))
         try:
-            export(unfinished, split=data.split, num=data.num, seed=data.seed)
+            export(
+                unfinished,
+                split=data.split,
+                num=data.num,
+                seed=data.seed,
+                turns=data.turns,
+                tasks=data.tasks,
+            )
             unfinished.rename(folder)
         except OSError:
             if not folder.exists():  # otherwise another run wrote the same files meanwhile

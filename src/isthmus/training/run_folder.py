@@ -22,8 +22,12 @@ def claim(output: Path, recipe: Recipe, *, resume: bool) -> None:
         ValueError: the folder holds another run, or this one and it is not resumed.
     """
     output.mkdir(parents=True, exist_ok=True)
-    described = output / RECIPE_NAME
-    if described.exists():
+    if not (output / RECIPE_NAME).exists():
+        _refuse_foreign(output)
+        describe(output, recipe)
+    elif not _has_begun(output):  # it failed before its first step, and left nothing to keep
+        describe(output, recipe)
+    else:
         digest = read_description(output)["digest"]
         if digest != recipe.digest():
             raise ValueError(
@@ -35,15 +39,6 @@ def claim(output: Path, recipe: Recipe, *, resume: bool) -> None:
                 f"{output} holds a run of this recipe already; go on with --resume, choose "
                 "another folder, or delete it"
             )
-    elif foreign := sorted({p.name for p in output.iterdir()} & {"config.json", CHECKPOINTS}):
-        raise ValueError(
-            f"{output} holds {foreign[0]} but no {RECIPE_NAME}; choose another folder for the run"
-        )
-    else:
-        for name in (LOG_NAME, TENSORBOARD_NAME):
-            if (output / name).exists():
-                raise ValueError(f"{output} holds {name} of another program; choose another folder")
-        describe(output, recipe)
 
 
 def describe(output: Path, recipe: Recipe, **facts: Any) -> None:
@@ -84,6 +79,20 @@ def save_model(output: Path, model: Any, processor: Any) -> None:
     for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "config.json"):
         path.replace(output / path.name)
     unfinished.rmdir()
+
+
+def _refuse_foreign(output: Path) -> None:
+    held = {path.name for path in output.iterdir()}
+    foreign = sorted(held & {"config.json", CHECKPOINTS, LOG_NAME, TENSORBOARD_NAME})
+    if foreign:
+        raise ValueError(
+            f"{output} holds {foreign[0]} but no {RECIPE_NAME}; choose another folder for the run"
+        )
+
+
+def _has_begun(output: Path) -> bool:
+    log = output / LOG_NAME
+    return (output / CHECKPOINTS).exists() or (log.exists() and log.stat().st_size > 0)
 
 
 def _version(package: str) -> str | None:

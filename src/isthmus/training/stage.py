@@ -54,6 +54,10 @@ class MicroworldData(Config):
     """Samples."""
     seed: int = 0
     """Source of the scenes and questions."""
+    turns: int | None = None
+    """Questions about a scene; None takes 6 to train on and 1 to be measured by."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to draw the questions from, evenly; all when empty."""
 
 
 @final

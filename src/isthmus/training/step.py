@@ -1,12 +1,12 @@
 """One step: the losses of a global batch, computed in pieces, weighted so that pieces don't matter.
 
-A loss is the sum over the items of the whole batch divided by their number. Each piece knows only
-its own mean, so it is weighted by its share of the items, over all pieces and processes.
+A loss or metric is the sum over the items of the whole batch divided by their number. Each piece
+knows only its own mean, so it is weighted by its share of the items, over all pieces and processes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast, final
 
 import torch
@@ -42,6 +42,29 @@ class StepCounts:
 
 
 @final
+@dataclass(slots=True)
+class Figures:
+    """Losses and metrics of a batch by name, as sums over its pieces."""
+
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, losses: Mapping[str, Tensor], metrics: Mapping[str, Tensor]) -> None:
+        """Adds those of a piece."""
+        for sums, values in ((self.losses, losses), (self.metrics, metrics)):
+            for name, value in values.items():
+                sums[name] = sums[name] + value if name in sums else value
+
+    def reduced(self, accelerator: Accelerator) -> tuple[dict[str, float], dict[str, float]]:
+        """Returns losses and metrics, each summed over all processes."""
+        values = [value.item() for value in (*self.losses.values(), *self.metrics.values())]
+        summed = iter(reduced(values, accelerator))
+        return {name: next(summed) for name in self.losses}, {
+            name: next(summed) for name in self.metrics
+        }
+
+
+@final
 class Trainee(nn.Module):
     """The model and its objectives as one module, which is wrapped, trained and saved as one."""
 
@@ -51,7 +74,8 @@ class Trainee(nn.Module):
         self.model = model
         self.objectives = nn.ModuleList(config.build(model) for config in configs)
         self.weights = [config.weight for config in configs]
-        self.owner_of_loss: dict[str, int] = {}
+        self.owners: dict[str, int] = {}
+        """Which objective a loss or metric comes from."""
 
     def parts(self) -> Parts:
         """Returns the model's parts, and the objectives when they own parameters."""
@@ -66,28 +90,32 @@ class Trainee(nn.Module):
 
     def forward(
         self, batch: Batch, shares: Sequence[float]
-    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Returns the weighted sum to train, and each named loss, both multiplied by the shares.
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], dict[str, Tensor]]:
+        """Returns the weighted sum to train, and named losses and metrics, multiplied by the shares.
 
         Args:
             batch: samples of one piece.
             shares: of each objective's items in the whole step, those that lie in this piece.
         """
-        named: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         total = torch.zeros((), device=batch.input_ids.device)
         for owner, (objective, weight) in enumerate(
             zip(self.objectives, self.weights, strict=True)
         ):
-            for name, loss in objective(self.model, batch).items():
-                self.owner_of_loss[name] = owner
-                named[name] = loss.detach().float() * shares[owner]
+            outcome = objective(self.model, batch)
+            for sums, found in ((losses, outcome.losses), (metrics, outcome.metrics)):
+                for name, value in found.items():
+                    self.owners[name] = owner
+                    sums[name] = value.detach().float() * shares[owner]
+            for loss in outcome.losses.values():
                 total = total + loss.float() * (shares[owner] * weight)
-        return total, named
+        return total, losses, metrics
 
 
 def take_step(
     learner: nn.Module, pieces: Sequence[Piece], accelerator: Accelerator, dtype: torch.dtype
-) -> tuple[dict[str, Float[Tensor, ""]], StepCounts]:
+) -> tuple[Figures, StepCounts]:
     """Computes the gradient of a global batch.
 
     Args:
@@ -97,45 +125,46 @@ def take_step(
         dtype: number format of the computation.
 
     Returns:
-        Named losses of the whole batch, as far as this process computed them (`reduced` sums them
-        up), and what the whole batch held.
+        Losses and metrics of the whole batch, as far as this process computed them, and what the
+        whole batch held.
     """
     trainee: Trainee = accelerator.unwrap_model(learner)
     items = [trainee.items(piece) for piece in pieces]
     counts = _count(pieces, items, accelerator)
-    losses: dict[str, Tensor] = {}
+    figures = Figures()
     for piece, held in zip(pieces, items, strict=True):
         shares = [n / max(1.0, whole) for n, whole in zip(held, counts.items, strict=True)]
         is_last = piece is pieces[-1]
         with nullcontext() if is_last else accelerator.no_sync(learner):
             with autocast(accelerator.device, dtype):
-                total, named = learner(piece.batch.to(accelerator.device), shares)
+                total, losses, metrics = learner(piece.batch.to(accelerator.device), shares)
             if total.requires_grad:  # text alone does not reach a connector
                 # Processes average their gradients; scaled up, the average is the sum.
                 accelerator.backward(total * accelerator.num_processes)
-        _add(losses, named)
-    return losses, counts
+        figures.add(losses, metrics)
+    return figures, counts
 
 
 @torch.no_grad()
 def validate(
     trainee: Trainee, pieces: Iterable[Piece], accelerator: Accelerator, dtype: torch.dtype
-) -> dict[str, float]:
-    """Returns the named losses over a whole set, of which each process computes its pieces."""
-    sums: dict[str, Tensor] = {}
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns losses and metrics over a whole set, of which each process computes its pieces."""
+    figures = Figures()
     counts = [0.0] * len(trainee.weights)
     for piece in pieces:
         items = [float(n) for n in trainee.items(piece)]
         with autocast(accelerator.device, dtype):
-            _, named = trainee(piece.batch.to(accelerator.device), items)
-        _add(sums, named)
+            _, losses, metrics = trainee(piece.batch.to(accelerator.device), items)
+        figures.add(losses, metrics)
         counts = [a + b for a, b in zip(counts, items, strict=True)]
-    owners = trainee.owner_of_loss
-    totals = reduced([*(loss.item() for loss in sums.values()), *counts], accelerator)
-    return {
-        name: total / max(1.0, totals[len(sums) + owners[name]])
-        for name, total in zip(sums, totals, strict=False)
-    }
+    counts = reduced(counts, accelerator)
+
+    def means(sums: dict[str, float]) -> dict[str, float]:
+        return {name: total / max(1.0, counts[trainee.owners[name]]) for name, total in sums.items()}
+
+    summed_losses, summed_metrics = figures.reduced(accelerator)
+    return means(summed_losses), means(summed_metrics)
 
 
 def reduced(values: Sequence[float], accelerator: Accelerator) -> list[float]:
@@ -164,8 +193,3 @@ def _count(
         [*held, float(samples), float(tokens)], accelerator
     )
     return StepCounts(tuple(whole), int(samples_whole), int(tokens_whole))
-
-
-def _add(sums: dict[str, Tensor], named: Mapping[str, Tensor]) -> None:
-    for name, loss in named.items():
-        sums[name] = sums[name] + loss if name in sums else loss

@@ -1,7 +1,7 @@
 """What the tower LMs read: scenes in words with many questions each, and tasks without a scene."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import final
 
@@ -10,9 +10,9 @@ from isthmus.microworld.tasks import GROUNDED, TEXT_ONLY, VQA, questions
 from isthmus.microworld.towers.tokenizer import ASSISTANT, BEGIN, END, USER
 from isthmus.microworld.words import scene_text
 
-_TEXT_ONLY_SHARE, _BOXES_SHARE = 0.15, 0.2
-_TASKS = (*VQA, *VQA, *VQA, "board", "board", "board", "reading", "caption")
-_TASKS_WITH_BOXES = (*VQA, "caption", *GROUNDED, "referring", "region", "grounded_vqa")
+_TEXT_ONLY_SHARE, _BOXES_SHARE = 0.15, 0.1
+_TASKS = (*VQA, "board", "reading", "caption")
+_TASKS_WITH_BOXES = (*VQA, "caption", *GROUNDED)
 
 Turns = list[tuple[str, str]]
 
@@ -20,10 +20,13 @@ Turns = list[tuple[str, str]]
 @final
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Pieces of text, every second one an answer, and how many things its scene holds (0: none)."""
+    """Pieces of text, every second one an answer."""
 
     pieces: list[str]
-    num_things: int
+    tasks: list[str] = field(default_factory=list)
+    """The task of each answer."""
+    num_things: int = 0
+    """How many things the scene holds; 0 when there is none."""
 
 
 def _base(context: str, turns: Turns) -> list[str]:
@@ -51,39 +54,62 @@ def write_document(context: str, turns: Turns, *, chat: bool) -> list[str]:
 @final
 @dataclass(slots=True)
 class Curriculum:
-    """How many things a scene may hold: one more each time the largest scenes are well answered.
+    """How many things a scene may hold, and which questions are asked about it.
 
-    Without it a small LM stays for long near what can be guessed on full scenes.
+    A task is asked the more often the less of it is right, and a thing is added when the tasks are
+    well answered on average. Asked evenly on full scenes, a small LM learns to
+    look up a colour and for long leaves what takes two steps (a place, a relation) to chance.
     """
 
     level: int = 1
-    accuracy: float = 0.0
-    pass_mark: float = 0.8
+    pass_mark: float = 0.9
+    accuracy: dict[str, float] = field(default_factory=dict)
+    """Per task, the running share of right answers at the present level."""
 
     def draw(self, rng: Random) -> int:
         """Half the scenes at the present level, the rest spread over the levels up to it."""
         return self.level if rng.random() < 0.5 else 1 + int(rng.random() * self.level)
 
-    def observe(self, accuracy: float) -> None:
-        """Takes in a batch's answer accuracy at the present level."""
-        self.accuracy += 0.05 * (accuracy - self.accuracy)
-        if self.accuracy > self.pass_mark and self.level < MAX_THINGS:
-            self.level, self.accuracy = self.level + 1, 0.0
+    def weight(self, task: str) -> float:
+        """How often a task is asked: from 1 when none of it is right to 0.1 when all is."""
+        return max(0.1, 1.0 - self.accuracy.get(task, 0.0))
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy of the tasks, each counted once however often it is asked."""
+        return sum(self.accuracy.values()) / max(1, len(self.accuracy))
+
+    def observe(self, accuracy: dict[str, float]) -> None:
+        """Takes in a batch's answer accuracy by task, at the present level."""
+        for task, value in accuracy.items():
+            mean = self.accuracy.get(task, 0.0)
+            self.accuracy[task] = mean + 0.05 * (value - mean)
+        if self.level < MAX_THINGS and self.mean > self.pass_mark:
+            self.level += 1
+            self.accuracy = dict.fromkeys(self.accuracy, 0.0)
 
 
 def documents(rng: Random, curriculum: Curriculum, *, chat: bool, turns: int) -> Iterator[Document]:
     """Endless documents of up to `turns` questions each, scenes from the train split alone."""
     while True:
         if rng.random() < _TEXT_ONLY_SHARE:
-            asked = [TEXT_ONLY[rng.choice(tuple(TEXT_ONLY))](rng) for _ in range(turns)]
-            turns_asked = [(q.text, q.answer) for q in asked]
-            yield Document(write_document("", turns_asked, chat=chat), 0)
+            names = [rng.choice(tuple(TEXT_ONLY)) for _ in range(turns)]
+            asked = [TEXT_ONLY[name](rng) for name in names]
+            pieces = write_document("", [(q.text, q.answer) for q in asked], chat=chat)
+            yield Document(pieces, names)
             continue
         number = curriculum.draw(rng)
         scene = draw_scene("train", rng, number)
         boxes = rng.random() < _BOXES_SHARE
-        tasks = _TASKS_WITH_BOXES if boxes else _TASKS
-        pairs = [(q.text, q.answer) for _, q in questions(scene, rng, tasks, turns)]
-        if pairs:
+        names = _TASKS_WITH_BOXES if boxes else _TASKS
+        drawn = rng.choices(names, [curriculum.weight(name) for name in names], k=turns)
+        asked_once: dict[str, tuple[str, str]] = {}
+        for name in drawn:
+            for _, question in questions(scene, rng, (name,), 1):
+                # Asked twice, it would be answered from the first answer, not from the scene.
+                asked_once.setdefault(question.text, (name, question.answer))
+        if asked_once:
             context = scene_text(scene, rng, boxes=boxes)
-            yield Document(write_document(context, pairs, chat=chat), number)
+            turns_asked = [(text, answer) for text, (_, answer) in asked_once.items()]
+            pieces = write_document(context, turns_asked, chat=chat)
+            yield Document(pieces, [name for name, _ in asked_once.values()], number)

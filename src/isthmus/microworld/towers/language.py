@@ -61,21 +61,23 @@ class LanguageModeling(Pretraining):
         rng = Random(f"language/{self.chat}/{self.seed}/{step}")
         stream = documents(rng, self.curriculum, chat=self.chat, turns=_TURNS)
         batch = list(islice(stream, _ROWS))
-        ids, weights = encode(self.tokenizer, batch, length=_LENGTH)
+        ids, weights, answers = encode(self.tokenizer, batch, length=_LENGTH)
         logits = self._compiled(input_ids=ids, use_cache=False).logits[:, :-1].float()
-        targets, weights = ids[:, 1:], weights[:, 1:]
+        targets, weights, answers = ids[:, 1:], weights[:, 1:], answers[:, 1:]
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         losses = losses.view_as(weights)
         text = (targets != self.tokenizer.pad_token_id) & (weights == 0)
         on_answers = (losses * weights).sum() / weights.sum()
         loss = on_answers + _TEXT_WEIGHT * losses[text].mean()
         right = (logits.argmax(-1) == targets) * weights
-        level = torch.tensor([document.num_things == self.curriculum.level for document in batch])
-        if level.any():
-            self.curriculum.observe((right[level].sum() / weights[level].sum()).item())
+        level = [i for i, d in enumerate(batch) if d.num_things == self.curriculum.level]
+        if level:
+            tasks = [batch[i].tasks for i in level]
+            self.curriculum.observe(by_task(right[level], weights[level], answers[level], tasks))
         return loss, {
             "loss": on_answers.item(),
-            "accuracy": self.curriculum.accuracy,
+            "accuracy": (right.sum() / weights.sum()).item(),
+            "tasks": self.curriculum.mean,
             "level": self.curriculum.level,
         }
 
@@ -100,7 +102,7 @@ class LanguageModeling(Pretraining):
                 for task, question in questions(scene, rng, (*VQA, "reading"), 1):
                     turns = [(question.text, question.answer)]
                     pieces = write_document(scene_text(scene, rng), turns, chat=self.chat)
-                    batch.append(Document(pieces, number))
+                    batch.append(Document(pieces))
                     names.append(task)
             for task, right in zip(names, self._answered(batch), strict=True):
                 rights.setdefault(task, []).append(right)
@@ -115,7 +117,7 @@ class LanguageModeling(Pretraining):
         """Whether greedy decoding gives each document's last answer to the letter."""
         rights: list[bool] = []
         for start in range(0, len(batch), 64):
-            ids, weights = encode(self.tokenizer, batch[start : start + 64])
+            ids, weights, _ = encode(self.tokenizer, batch[start : start + 64])
             guesses = self.model(input_ids=ids, use_cache=False).logits[:, :-1].argmax(-1)
             wrong = (guesses != ids[:, 1:]) & (weights[:, 1:] > 0)
             rights += (~wrong.any(1)).tolist()
@@ -131,27 +133,59 @@ class LanguageModeling(Pretraining):
 
 def encode(
     tokenizer: PreTrainedTokenizerFast, batch: list[Document], *, length: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Token ids, and weights by which each answer counts as one, however long it is.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, weights by which each answer counts as one however long it is, and whose they are.
 
     Args:
         tokenizer: The microworld's own.
         batch: Documents; what does not fit is cut off.
         length: Of every row; the longest document's when None.
 
-    Shape: two (documents, seq) tensors, padded on the right.
+    Returns:
+        Ids, weights, and per token the index of its answer in the document (-1 outside answers).
+
+    Shape: three (documents, seq) tensors, padded on the right.
     """
     texts = ["".join(document.pieces) for document in batch]
     encodings = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
     length = length or max(len(encoding.ids) for encoding in encodings)
     ids = torch.full((len(batch), length), tokenizer.pad_token_id)
     weights = torch.zeros(len(batch), length)
+    answers = torch.full((len(batch), length), -1)
     for i, (document, encoding) in enumerate(zip(batch, encodings, strict=True)):
         # A token belongs to the piece in which it starts: pieces end where a token ends, too.
         ends = list(accumulate(map(len, document.pieces)))
         owners = [bisect_right(ends, start) for start, _ in encoding.offsets]
         sizes = Counter(owners)
         shares = [1 / sizes[owner] if owner % 2 else 0.0 for owner in owners]
-        ids[i, : len(shares)] = torch.tensor(encoding.ids[:length])
-        weights[i, : len(shares)] = torch.tensor(shares[:length])
-    return ids, weights
+        ids[i, : len(owners)] = torch.tensor(encoding.ids[:length])
+        weights[i, : len(owners)] = torch.tensor(shares[:length])
+        numbers = [owner // 2 if owner % 2 else -1 for owner in owners]
+        answers[i, : len(owners)] = torch.tensor(numbers[:length])
+    return ids, weights, answers
+
+
+def by_task(
+    right: Tensor, weights: Tensor, answers: Tensor, tasks: list[list[str]]
+) -> dict[str, float]:
+    """Share of right answers of each task.
+
+    Args:
+        right: `weights` where the token was right, 0 elsewhere.
+        weights: See `encode`.
+        answers: See `encode`.
+        tasks: Of each document's answers.
+
+    Shape: three (documents, seq) tensors.
+    """
+    names = sorted({task for row in tasks for task in row})
+    kinds = torch.full_like(answers, len(names))
+    for row, of_answers, of_document in zip(kinds, answers, tasks, strict=True):
+        index = torch.tensor([names.index(task) for task in of_document])
+        inside = of_answers >= 0
+        row[inside] = index[of_answers[inside]]
+    asked = weights.new_zeros(len(names) + 1).index_add(0, kinds.flatten(), weights.flatten())
+    hits = weights.new_zeros(len(names) + 1).index_add(0, kinds.flatten(), right.flatten())
+    return {
+        name: (hits[i] / asked[i]).item() for i, name in enumerate(names) if asked[i] > 0
+    }
