@@ -1,7 +1,9 @@
 """The shipped towers load like a hub model, and building one goes on exactly where it stopped."""
 
 import json
+from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -12,8 +14,8 @@ from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, Au
 
 from isthmus.microworld import towers
 from isthmus.microworld.scene import MAX_THINGS
-from isthmus.microworld.towers.corpus import Curriculum, Document
-from isthmus.microworld.towers.language import LanguageModeling, by_task, encode
+from isthmus.microworld.towers.corpus import Curriculum, Document, documents
+from isthmus.microworld.towers.language import encode
 from isthmus.microworld.towers.masked import MaskedPatches
 from isthmus.microworld.towers.pixels import coverage
 from isthmus.microworld.towers.pretrain import pretrain
@@ -83,19 +85,19 @@ def test_any_text_survives_the_tokenizer(text: str) -> None:
     assert tokenizer.decode(tokenizer(text).input_ids) == text
 
 
-def test_each_answer_weighs_one_and_counts_for_its_task() -> None:
-    run = LanguageModeling(chat=True, start=None, steps=1, seed=0)
-    tasks = ["colour", "referring", "colour"]
-    pieces = ["<|user|>a<|end|>", "red", "<|user|>b", "[[12,34,56,78]]", "<|user|>c", "blue"]
-    ids, weights, answers = encode(run.tokenizer, [Document(pieces, tasks)])
-    assert weights.sum().item() == pytest.approx(3.0)
-    answered = run.tokenizer.decode(ids[0][weights[0] > 0])
-    assert answered == "red[[12,34,56,78]]blue"
-    assert (answers[0] >= 0).tolist() == (weights[0] > 0).tolist()
-    half_right = weights * (answers == 0)
-    assert by_task(half_right, weights, answers, [tasks]) == pytest.approx(
-        {"colour": 0.5, "referring": 0.0}
-    )
+def test_each_answer_weighs_one() -> None:
+    tokenizer = microworld_tokenizer(chat=True)
+    pieces = ["<|user|>a<|end|>", "red", "<|user|>b", "[[12,34,56,78]]"]
+    ids, weights, first = encode(tokenizer, [Document(pieces)])
+    assert weights.sum().item() == pytest.approx(2.0)
+    assert tokenizer.decode(ids[0][weights[0] > 0]) == "red[[12,34,56,78]]"
+    assert tokenizer.decode(ids[0][first[0]]) == "red"
+
+
+def test_no_question_is_asked_twice_of_a_scene() -> None:
+    for document in islice(documents(Random(0), Curriculum(), chat=False, turns=30), 50):
+        asked = document.pieces[2::2]  # the first piece begins with the scene
+        assert document.num_things == 0 or len(asked) == len(set(asked))
 
 
 def test_the_curriculum_rises_when_the_tasks_are_well_answered_on_average() -> None:

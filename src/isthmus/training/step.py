@@ -91,7 +91,7 @@ class Trainee(nn.Module):
     def forward(
         self, batch: Batch, shares: Sequence[float]
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor], dict[str, Tensor]]:
-        """Returns the weighted sum to train, and named losses and metrics, multiplied by the shares.
+        """Returns the weighted sum to train, and losses and metrics multiplied by the shares.
 
         Args:
             batch: samples of one piece.
@@ -161,7 +161,9 @@ def validate(
     counts = reduced(counts, accelerator)
 
     def means(sums: dict[str, float]) -> dict[str, float]:
-        return {name: total / max(1.0, counts[trainee.owners[name]]) for name, total in sums.items()}
+        return {
+            name: total / max(1.0, counts[trainee.owners[name]]) for name, total in sums.items()
+        }
 
     summed_losses, summed_metrics = figures.reduced(accelerator)
     return means(summed_losses), means(summed_metrics)

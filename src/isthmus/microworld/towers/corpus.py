@@ -11,7 +11,9 @@ from isthmus.microworld.towers.tokenizer import ASSISTANT, BEGIN, END, USER
 from isthmus.microworld.words import scene_text
 
 _TEXT_ONLY_SHARE, _BOXES_SHARE = 0.15, 0.1
-_TASKS = (*VQA, "board", "reading", "caption")
+SHORT_ANSWERS = (*VQA, "board", "reading")
+"""Tasks whose answers the curriculum goes by."""
+_TASKS = (*SHORT_ANSWERS, "caption")
 _TASKS_WITH_BOXES = (*VQA, "caption", *GROUNDED)
 
 Turns = list[tuple[str, str]]
@@ -23,8 +25,8 @@ class Document:
     """Pieces of text, every second one an answer."""
 
     pieces: list[str]
-    tasks: list[str] = field(default_factory=list)
-    """The task of each answer."""
+    task: str = ""
+    """Of the first answer."""
     num_things: int = 0
     """How many things the scene holds; 0 when there is none."""
 
@@ -64,7 +66,7 @@ class Curriculum:
     level: int = 1
     pass_mark: float = 0.9
     accuracy: dict[str, float] = field(default_factory=dict)
-    """Per task, the running share of right answers at the present level."""
+    """Per task, the running share of right first answers at the present level."""
 
     def draw(self, rng: Random) -> int:
         """Half the scenes at the present level, the rest spread over the levels up to it."""
@@ -80,7 +82,10 @@ class Curriculum:
         return sum(self.accuracy.values()) / max(1, len(self.accuracy))
 
     def observe(self, accuracy: dict[str, float]) -> None:
-        """Takes in a batch's answer accuracy by task, at the present level."""
+        """Takes in a batch's accuracy by task, at the present level, of first answers.
+
+        Later ones can be told from earlier ones without a look at the scene.
+        """
         for task, value in accuracy.items():
             mean = self.accuracy.get(task, 0.0)
             self.accuracy[task] = mean + 0.05 * (value - mean)
@@ -96,7 +101,7 @@ def documents(rng: Random, curriculum: Curriculum, *, chat: bool, turns: int) ->
             names = [rng.choice(tuple(TEXT_ONLY)) for _ in range(turns)]
             asked = [TEXT_ONLY[name](rng) for name in names]
             pieces = write_document("", [(q.text, q.answer) for q in asked], chat=chat)
-            yield Document(pieces, names)
+            yield Document(pieces, names[0])
             continue
         number = curriculum.draw(rng)
         scene = draw_scene("train", rng, number)
@@ -112,4 +117,4 @@ def documents(rng: Random, curriculum: Curriculum, *, chat: bool, turns: int) ->
             context = scene_text(scene, rng, boxes=boxes)
             turns_asked = [(text, answer) for text, (_, answer) in asked_once.items()]
             pieces = write_document(context, turns_asked, chat=chat)
-            yield Document(pieces, [name for name, _ in asked_once.values()], number)
+            yield Document(pieces, next(name for name, _ in asked_once.values()), number)

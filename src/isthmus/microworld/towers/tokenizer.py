@@ -8,8 +8,10 @@ from transformers import PreTrainedTokenizerFast
 VOCABULARY = 1024
 BEGIN, END, PAD, USER, ASSISTANT = "<|begin|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
 
-# A word, a number of at most two digits (with the space before it), a run of signs, or one blank.
-_PIECES = r" ?[A-Za-z]+| ?\d{1,2}| ?[^\sA-Za-z\d]+|\s"
+# A square of the board, a word, a number of at most two digits (with the space before it), a run of
+# signs, or one blank. Read as two tokens, a square's row is never gathered in the thing's noun: the
+# row can be copied from behind the column.
+_PIECES = r" ?[a-h][1-8](?!\w)| ?[A-Za-z]+| ?\d{1,2}| ?[^\sA-Za-z\d]+|\s"
 
 CHAT_TEMPLATE = """\
 {{ bos_token }}{% for message in messages %}\
