@@ -41,6 +41,8 @@ def build_model(
         connector=config.connector,
         vision_layer=config.vision_layer,
     )
+    if config.attention is not None:
+        model.set_attn_implementation(config.attention)
     processor = IsthmusProcessor.from_towers(
         vision=vision,
         language=language,

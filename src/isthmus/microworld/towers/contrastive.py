@@ -19,7 +19,7 @@ from isthmus.microworld.towers.pixels import PATCH, coverage, pictures
 from isthmus.microworld.towers.preprocessing import save_image_processor
 from isthmus.microworld.towers.pretrain import Pretraining
 from isthmus.microworld.towers.probe import attribute_probes
-from isthmus.microworld.towers.regions import regions
+from isthmus.microworld.towers.regions import regions, told
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 _WIDTH, _IMAGES, _MAX_TOKENS = 128, 64, 64
@@ -57,7 +57,7 @@ class _TwoTowers(nn.Module):
         self.bias = nn.Parameter(torch.full((2,), -6.0))
 
     def sigmoid_loss(self, level: int, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
-        """Paper: 2303.15343, equation 1; equal texts count as pairs too."""
+        """Paper: 2303.15343, equation 1; a picture may have several true texts."""
         image, text = F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
         logits = image @ text.T * self.log_scale[level].exp() + self.bias[level]
         return -F.logsigmoid(torch.where(same, logits, -logits)).sum() / len(image)
@@ -78,22 +78,22 @@ class Contrastive(Pretraining):
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Sigmoid loss of pictures with captions plus that of regions with phrases."""
-        batch = pictures("train", _IMAGES, Random(f"contrastive/{self.seed}/{step}"))
-        owners, boxes, phrases = regions(batch)
+        rng = Random(f"contrastive/{self.seed}/{step}")
+        batch = pictures("train", _IMAGES, rng)
+        things = regions(batch, rng)
+        phrases = list({thing.phrase: thing for thing in things}.values())
         vision = self.model.vision(pixel_values=batch.normalised())
         captions = [caption_text(scene) for scene in batch.scenes]
-        unique = sorted(set(phrases))
         whole = self.model.sigmoid_loss(
-            0, vision.pooler_output, self._embed(captions), _same(captions, captions)
+            0, vision.pooler_output, self._embed(captions), _same(captions)
         )
-        weights = coverage(boxes)
-        if (
-            step % 2
-        ):  # every other step a single patch must do: the one that holds most of the thing
+        weights = coverage([thing.box for thing in things])
+        if step % 2:  # now a single patch must do: the one that holds most of the thing
             weights = F.one_hot(weights.argmax(1), weights.shape[1]).float()
-        patches = vision.last_hidden_state[owners]
+        patches = vision.last_hidden_state[[thing.picture for thing in things]]
         region = self.model.region_head(torch.einsum("rp,rpd->rd", weights.to(patches), patches))
-        named = self.model.sigmoid_loss(1, region, self._embed(unique), _same(phrases, unique))
+        texts = self._embed([phrase.phrase for phrase in phrases])
+        named = self.model.sigmoid_loss(1, region, texts, torch.tensor(told(things, phrases)))
         return whole + named, {"pictures": whole.item(), "regions": named.item()}
 
     def _embed(self, texts: list[str]) -> Tensor:
@@ -120,9 +120,8 @@ class Contrastive(Pretraining):
         save_image_processor(folder)
 
 
-def _same(left: list[str], right: list[str]) -> Tensor:
-    """Shape: bool (left, right), true where the texts are equal."""
-    numbers = {text: i for i, text in enumerate(dict.fromkeys([*left, *right]))}
-    first = torch.tensor([numbers[text] for text in left])
-    second = torch.tensor([numbers[text] for text in right])
-    return first[:, None] == second
+def _same(texts: list[str]) -> Tensor:
+    """Shape: bool (texts, texts), true where two are equal."""
+    numbers = {text: i for i, text in enumerate(texts)}
+    kinds = torch.tensor([numbers[text] for text in texts])
+    return kinds[:, None] == kinds

@@ -30,20 +30,23 @@ def _patches(
 
 
 def attribute_probes(encode: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """Accuracy on the test split of a linear classifier per attribute, fitted on the train split.
+    """Accuracy of a linear classifier per attribute, fitted on the train split.
+
+    Measured on test scenes (`probe_NAME`) and on combinations of traits never seen in training
+    (`probe_NAME_compositional`).
 
     Args:
         encode: Normalised pixels -> (images, patches, width), prefix tokens first if any.
     """
     train_x, train_labels = _patches(encode, "train")
-    test_x, test_labels = _patches(encode, "test")
+    measured: dict[str, Split] = {"": "test", "_compositional": "compositional"}
+    held_out = {suffix: _patches(encode, split) for suffix, split in measured.items()}
     mean, std = train_x.mean(0), train_x.std(0) + 1e-6
-    train_x, test_x = (train_x - mean) / std, (test_x - mean) / std
+    train_x = (train_x - mean) / std
     scores = {}
     for name in ATTRIBUTES:
         values = sorted({label[name] for label in train_labels})
         target = torch.tensor([values.index(label[name]) for label in train_labels])
-        truth = torch.tensor([values.index(label[name]) for label in test_labels])
         torch.manual_seed(0)
         probe = nn.Linear(train_x.shape[1], len(values))
         optimizer = torch.optim.AdamW(probe.parameters(), lr=0.01, weight_decay=0.01)
@@ -51,5 +54,8 @@ def attribute_probes(encode: Callable[[Tensor], Tensor]) -> dict[str, float]:
             optimizer.zero_grad()
             nn.functional.cross_entropy(probe(train_x), target).backward()
             optimizer.step()
-        scores[f"probe_{name}"] = (probe(test_x).argmax(1) == truth).float().mean().item()
+        for suffix, (test_x, test_labels) in held_out.items():
+            truth = torch.tensor([values.index(label[name]) for label in test_labels])
+            guess = probe((test_x - mean) / std).argmax(1)
+            scores[f"probe_{name}{suffix}"] = (guess == truth).float().mean().item()
     return scores

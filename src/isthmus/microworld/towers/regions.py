@@ -1,20 +1,55 @@
-"""The things of a batch of pictures as regions: whose, where, and in which words."""
+"""The things of a batch of pictures as regions, each with a phrase that says some of what it is."""
 
-from isthmus.microworld.scene import Box
+from dataclasses import dataclass
+from random import Random
+from typing import final
+
+from isthmus.microworld.scene import ATTRIBUTES, Box
 from isthmus.microworld.towers.pixels import Pictures
-from isthmus.microworld.words import noun_phrase
+from isthmus.microworld.words import noun_phrase, square_text
+
+Traits = dict[str, str]
+"""Attributes and square of a thing, or the words of a sign."""
 
 
-def regions(batch: Pictures) -> tuple[list[int], list[Box], list[str]]:
-    """Picture index, box and phrase of every thing and sign in the batch."""
-    owners, boxes, phrases = [], [], []
-    for index, scene in enumerate(batch.scenes):
+@final
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A thing or sign in one of the pictures."""
+
+    picture: int
+    box: Box
+    traits: Traits
+    """All that is true of it."""
+    said: Traits
+    """What its phrase tells of it."""
+    phrase: str
+
+
+def regions(batch: Pictures, rng: Random) -> list[Region]:
+    """Every thing and sign of a batch, each trait of a thing told with a chance of one half.
+
+    Half-told phrases keep the traits apart: told only whole, a shape is learnt with its colours,
+    and is not known in a colour that it never had. Squares keep the place in the patch.
+    """
+    found = []
+    for picture, scene in enumerate(batch.scenes):
         for thing in scene.things:
-            owners.append(index)
-            boxes.append(thing.box)
-            phrases.append(noun_phrase(thing))
+            traits = {name: getattr(thing, name) for name in ATTRIBUTES}
+            traits["square"] = square_text(thing)
+            said = {name: value for name, value in traits.items() if rng.random() < 0.5}
+            said = said or {"shape": thing.shape}
+            words = [noun_phrase(thing, tuple(said))]
+            if "square" in said:
+                words.append(f"on {said['square']}")
+            found.append(Region(picture, thing.box, traits, said, " ".join(words)))
         if scene.sign:
-            owners.append(index)
-            boxes.append(scene.sign.box)
-            phrases.append(f'sign "{scene.sign.text}"')
-    return owners, boxes, phrases
+            traits = {"sign": scene.sign.text}
+            phrase = f'sign "{scene.sign.text}"'
+            found.append(Region(picture, scene.sign.box, traits, traits, phrase))
+    return found
+
+
+def told(things: list[Region], phrases: list[Region]) -> list[list[bool]]:
+    """Whether each phrase is true of each thing, whosever it is."""
+    return [[b.said.items() <= a.traits.items() for b in phrases] for a in things]
