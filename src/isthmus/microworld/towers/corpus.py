@@ -26,7 +26,7 @@ class Document:
 
     pieces: list[str]
     task: str = ""
-    """Of the first answer."""
+    """Of the first answer about the scene."""
     num_things: int = 0
     """How many things the scene holds; 0 when there is none."""
 
@@ -98,10 +98,8 @@ def documents(rng: Random, curriculum: Curriculum, *, chat: bool, turns: int) ->
     """Endless documents of up to `turns` questions each, scenes from the train split alone."""
     while True:
         if rng.random() < _TEXT_ONLY_SHARE:
-            names = [rng.choice(tuple(TEXT_ONLY)) for _ in range(turns)]
-            asked = [TEXT_ONLY[name](rng) for name in names]
-            pieces = write_document("", [(q.text, q.answer) for q in asked], chat=chat)
-            yield Document(pieces, names[0])
+            asked = [TEXT_ONLY[rng.choice(tuple(TEXT_ONLY))](rng) for _ in range(turns)]
+            yield Document(write_document("", [(q.text, q.answer) for q in asked], chat=chat))
             continue
         number = curriculum.draw(rng)
         scene = draw_scene("train", rng, number)
