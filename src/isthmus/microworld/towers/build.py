@@ -19,9 +19,9 @@ SEED = 0
 TOWERS: dict[str, Callable[[Path], Pretraining]] = {
     "siglip": lambda _: Contrastive(steps=2500, seed=SEED),
     "dinov2": lambda _: MaskedPatches(steps=2500, seed=SEED),
-    "lm_base": lambda _: LanguageModeling(chat=False, start=None, steps=12000, seed=SEED),
+    "lm_base": lambda _: LanguageModeling(chat=False, start=None, steps=10_000, seed=SEED),
     "lm_chat": lambda weights: LanguageModeling(
-        chat=True, start=weights / "lm_base", steps=2000, seed=SEED
+        chat=True, start=weights / "lm_base", steps=4000, seed=SEED
     ),
 }
 

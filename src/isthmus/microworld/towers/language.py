@@ -40,10 +40,11 @@ alone it stayed at chance.
 class LanguageModeling(Pretraining):
     """Base: plain documents from nothing. Chat: the same with turns, going on from base."""
 
+    learning_rate = 2e-3
+
     def __init__(self, *, chat: bool, start: Path | None, steps: int, seed: int) -> None:
         self.name = "lm_chat" if chat else "lm_base"
         self.steps, self.chat, self.seed = steps, chat, seed
-        self.learning_rate = 1e-3 if chat else 2e-3
         self.curriculum = Curriculum(level=MAX_THINGS if chat else 1)
         self.tokenizer = microworld_tokenizer(chat=chat)
         torch.manual_seed(seed)
