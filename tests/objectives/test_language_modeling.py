@@ -30,5 +30,17 @@ def test_the_loss_is_the_mean_over_supervised_tokens(tmp_path: Path) -> None:
     assert objective.num_items(batch) == 3 + 4
 
 
+def test_targets_are_smoothed_in_training_alone(tmp_path: Path) -> None:
+    model, _ = tiny_model(tmp_path, connector="linear")
+    ids = torch.randint(3, 200, (2, 7))
+    batch = Batch(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids)
+    objective = LanguageModeling.Config(label_smoothing=0.2).build(model)
+    logits = model(**batch.model_inputs()).logits[:, :-1].reshape(12, -1)
+    for training, smoothing in ((True, 0.2), (False, 0.0)):
+        objective.train(training)
+        expected = cross_entropy(logits, ids[:, 1:].reshape(-1), label_smoothing=smoothing)
+        torch.testing.assert_close(objective(model, batch).losses["language_modeling"], expected)
+
+
 def test_the_folder_is_the_registry() -> None:
     assert ObjectiveConfig.of_kind("language_modeling") is LanguageModeling.Config

@@ -39,7 +39,7 @@ def test_a_recipe_survives_json() -> None:
     assert again == RECIPE
     assert again.digest() == RECIPE.digest()
     assert RECIPE.to_dict()["stages"][0]["objectives"] == [
-        {"kind": "language_modeling", "weight": 1.0}
+        {"kind": "language_modeling", "weight": 1.0, "label_smoothing": 0.0}
     ]
     assert again.stages[0].objectives == (LanguageModeling.Config(),)
 

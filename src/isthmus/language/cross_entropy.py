@@ -35,6 +35,7 @@ def next_token_loss(
     logits_of: Callable[[Tensor], Tensor],
     *,
     num_items: int | Tensor | None = None,
+    label_smoothing: float = 0.0,
     chunk_rows: int = CHUNK_ROWS,
 ) -> NextToken:
     """Returns the mean cross-entropy of each supervised token, given the tokens before it.
@@ -45,6 +46,7 @@ def next_token_loss(
         logits_of: head of the language model, from rows of hidden states to rows of logits.
         num_items: what to divide the sums by, such as the supervised tokens of all accumulated
             batches; by default the supervised tokens of this one.
+        label_smoothing: share of the target spread evenly over the vocabulary.
         chunk_rows: rows whose logits exist at once.
     """
     targets = labels[:, 1:].to(hidden.device)
@@ -56,7 +58,8 @@ def next_token_loss(
     def chunk_sums(chunk: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         logits = logits_of(chunk).float()
         hits = (logits.argmax(-1) == target).sum()
-        return cross_entropy(logits, target, reduction="sum"), hits
+        loss = cross_entropy(logits, target, reduction="sum", label_smoothing=label_smoothing)
+        return loss, hits
 
     for chunk, target in zip(rows.split(chunk_rows), wanted.split(chunk_rows), strict=True):
         if len(rows) > chunk_rows and torch.is_grad_enabled():

@@ -31,8 +31,6 @@ class IsthmusConfig(PreTrainedConfig):
         "text_config": SubConfigSpec(AutoConfig, model_type="llama"),
     }
 
-    keys_to_ignore_at_inference = ("past_key_values", "image_hidden_states", "token_accuracy")
-
     vision_config: Any = None
     """The tower's own configuration, of all its layers."""
     text_config: Any = None

@@ -295,7 +295,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> IsthmusOutput:
-        """Returns loss and accuracy when labels are given, and logits when they are not.
+        """Returns the loss when labels are given, and logits when they are not.
 
         Args:
             input_ids: token ids, one placeholder per visual token.
@@ -330,14 +330,13 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        loss = accuracy = logits = None
+        loss = logits = None
         hidden = outputs.last_hidden_state
         if labels is None:
             logits = self.logits_of(slice_logits_to_keep(hidden, logits_to_keep))
         else:
-            loss, accuracy = next_token_loss(
-                hidden, labels, self.logits_of, num_items=num_items_in_batch
-            )
+            items = num_items_in_batch
+            loss = next_token_loss(hidden, labels, self.logits_of, num_items=items).loss
         return IsthmusOutput(
             loss=loss,
             logits=logits,
@@ -345,7 +344,6 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
-            token_accuracy=accuracy,
         )
 
     @torch.no_grad()

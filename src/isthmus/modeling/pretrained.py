@@ -27,8 +27,6 @@ class IsthmusOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     image_hidden_states: Tensor | None = None
-    token_accuracy: Tensor | None = None
-    """Share of the supervised tokens that had the largest logit; with the loss."""
 
 
 class IsthmusPreTrainedModel(PreTrainedModel):

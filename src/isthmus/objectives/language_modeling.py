@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, final
 
-from torch import nn
-
 from isthmus.axes import Batch
+from isthmus.language.cross_entropy import next_token_loss
 from isthmus.objectives.base import Objective, ObjectiveConfig, Outcome
 
 
@@ -18,19 +17,24 @@ class LanguageModeling(Objective):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(ObjectiveConfig):
-        """Settings of the objective; it has none of its own."""
+        """Settings of the objective."""
+
+        label_smoothing: float = 0.0
+        """Share of the target spread evenly over the vocabulary; not in validation."""
 
     def __init__(self, config: Config, model: Any):
-        """Holds nothing; the loss is the model's own."""
+        """Holds the settings; there are no parameters."""
         super().__init__()
+        self.label_smoothing = config.label_smoothing
 
-    def forward(self, model: nn.Module, batch: Batch) -> Outcome:
+    def forward(self, model: Any, batch: Batch) -> Outcome:
         """Returns the mean cross-entropy and the share of tokens told right."""
+        assert batch.labels is not None
         # A cache would be filled for nothing, and lets packed samples see each other.
-        output = model(**batch.model_inputs(), labels=batch.labels, use_cache=False)
-        return Outcome(
-            {"language_modeling": output.loss}, {"token_accuracy": output.token_accuracy}
-        )
+        hidden = model.model(**batch.model_inputs(), use_cache=False).last_hidden_state
+        smoothing = self.label_smoothing if self.training else 0.0
+        told = next_token_loss(hidden, batch.labels, model.logits_of, label_smoothing=smoothing)
+        return Outcome({"language_modeling": told.loss}, {"token_accuracy": told.accuracy})
 
     def num_items(self, batch: Batch) -> int:
         """Returns the supervised tokens of the batch."""
