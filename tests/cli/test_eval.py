@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.cli import main
-from tests.cli.conftest import World, json_lines
+from tests.cli.conftest import World, json_lines, one_line_refusal
 
 
 def test_eval_writes_numbers_samples_and_a_page(world: World, tmp_path: Path) -> None:
@@ -51,7 +51,4 @@ def test_a_wrong_setting_is_one_line(
 ) -> None:
     names = {"MODEL": str(world.model), "DATA": str(world.data)}
     given = [names.get(word, word) for word in words]
-    assert main(["eval", *given, "--output", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert reason in said
-    assert said.count("\n") == 1
+    assert reason in one_line_refusal(["eval", *given, "--output", str(tmp_path / "out")], capsys)

@@ -52,6 +52,13 @@ def test_a_run_that_failed_before_its_first_step_holds_nothing(tmp_path: Path) -
     assert run_folder.read_description(tmp_path)["digest"] == corrected.digest()
 
 
+def test_a_finished_run_of_no_steps_holds_its_folder(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path, RECIPE, resume=False)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds another run"):
+        run_folder.claim(tmp_path, replace(RECIPE, seed=1), resume=False)
+
+
 @pytest.mark.parametrize("name", ["config.json", "log.jsonl"])
 def test_what_another_program_left_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(json.dumps({}))

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import recipes
+from isthmus.training.run_folder import RECIPE_NAME
 from isthmus.training.stage import Recipe
-
-RECIPE_FILE = "recipe.json"
 
 
 def find(text: str) -> Recipe:
@@ -18,11 +17,11 @@ def find(text: str) -> Recipe:
     """
     path = Path(text)
     if path.is_dir():
-        path = path / RECIPE_FILE
+        path = path / RECIPE_NAME
     if path.suffix != ".json":
         return recipes.resolve(text)
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; expected a recipe's name or a {RECIPE_FILE}")
+        raise ValueError(f"{path} does not exist; expected a recipe's name or a {RECIPE_NAME}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

@@ -61,13 +61,14 @@ def next_token_loss(
         loss = cross_entropy(logits, target, reduction="sum", label_smoothing=label_smoothing)
         return loss, hits
 
+    recomputes = len(rows) > chunk_rows and torch.is_grad_enabled()
     for chunk, target in zip(rows.split(chunk_rows), wanted.split(chunk_rows), strict=True):
-        if len(rows) > chunk_rows and torch.is_grad_enabled():
+        if len(chunk) == 0:  # a split of nothing is one empty chunk
+            break
+        if recomputes:
             loss, hits = checkpoint(chunk_sums, chunk, target, use_reentrant=False)
-        elif len(chunk) > 0:
+        else:
             loss, hits = chunk_sums(chunk, target)
-        else:  # a split of nothing is one empty chunk
-            continue
         total, right = total + loss, right + hits
     items = max(len(rows), 1) if num_items is None else num_items
     return NextToken(total / items, right / items)

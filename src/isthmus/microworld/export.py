@@ -8,15 +8,13 @@ from typing import Any
 
 from isthmus.microworld.render import render
 from isthmus.microworld.scene import Scene, Split, scenes
-from isthmus.microworld.tasks import TEXT_ONLY, VISUAL, VQA, Question, questions
+from isthmus.microworld.tasks import TEXT_ONLY, VISUAL, VQA, Question, distinct, questions
 from isthmus.microworld.words import scene_text
 
 DEFAULT_TURNS: dict[Split, int] = {"train": 6, "val": 1, "test": 1, "compositional": 1}
 """Training asks several questions of a picture; an evaluated answer stands alone."""
 _TEXT_ONLY_SHARE = 0.1
 _TEXT_ONLY_TASKS = ("scene_qa", *TEXT_ONLY)
-
-Asked = list[tuple[str, Question]]
 
 
 def export(
@@ -80,7 +78,7 @@ def _row(name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str])
     blind_share = _TEXT_ONLY_SHARE if visual and blind else float(not visual)
     text_only = rng.random() < blind_share
     ask = _ask_without_picture(scene, rng, blind) if text_only else _ask(scene, rng, visual)
-    asked = _distinct(ask, turns)
+    asked = distinct(ask, turns)
     messages: list[dict[str, Any]] = []
     for _, question in asked:
         first = [{"type": "image"}] if not text_only and not messages else []
@@ -120,16 +118,6 @@ def _ask_without_picture(
         for _, question in questions(scene, rng, (*VQA, "reading"), 1):
             text = f"{scene_text(scene, rng)}\n{question.text}"
             yield task, Question(text, question.answer, question.choices)
-
-
-def _distinct(stream: Iterator[tuple[str, Question]], turns: int) -> Asked:
-    """The first `turns` questions with different wording; fewer when they run out."""
-    asked: dict[str, tuple[str, Question]] = {}
-    for _, (task, question) in zip(range(20 * turns), stream, strict=False):
-        asked.setdefault(question.text, (task, question))
-        if len(asked) == turns:
-            break
-    return list(asked.values())
 
 
 def _as_llava(row: dict[str, Any]) -> dict[str, Any]:

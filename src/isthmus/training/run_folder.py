@@ -24,21 +24,10 @@ def claim(output: Path, recipe: Recipe, *, resume: bool) -> None:
     output.mkdir(parents=True, exist_ok=True)
     if not (output / RECIPE_NAME).exists():
         _refuse_foreign(output)
-        describe(output, recipe)
-    elif not _has_begun(output):  # it failed before its first step, and left nothing to keep
-        describe(output, recipe)
-    else:
-        digest = read_description(output)["digest"]
-        if digest != recipe.digest():
-            raise ValueError(
-                f"{output} holds another run (recipe {digest}, not {recipe.digest()} of "
-                f"{recipe.name}); choose another folder, or delete it"
-            )
-        if not resume:
-            raise ValueError(
-                f"{output} holds a run of this recipe already; go on with --resume, choose "
-                "another folder, or delete it"
-            )
+    elif _has_begun(output):  # a run that failed before its first step left nothing to keep
+        _refuse_another(output, recipe, resume=resume)
+        return
+    describe(output, recipe)
 
 
 def describe(output: Path, recipe: Recipe, **facts: Any) -> None:
@@ -81,6 +70,20 @@ def save_model(output: Path, model: Any, processor: Any) -> None:
     unfinished.rmdir()
 
 
+def _refuse_another(output: Path, recipe: Recipe, *, resume: bool) -> None:
+    digest = read_description(output)["digest"]
+    if digest != recipe.digest():
+        raise ValueError(
+            f"{output} holds another run (recipe {digest}, not {recipe.digest()} of "
+            f"{recipe.name}); choose another folder, or delete it"
+        )
+    if not resume:
+        raise ValueError(
+            f"{output} holds a run of this recipe already; go on with --resume, choose "
+            "another folder, or delete it"
+        )
+
+
 def _refuse_foreign(output: Path) -> None:
     held = {path.name for path in output.iterdir()}
     foreign = sorted(held & {"config.json", CHECKPOINTS, LOG_NAME, TENSORBOARD_NAME})
@@ -91,8 +94,9 @@ def _refuse_foreign(output: Path) -> None:
 
 
 def _has_begun(output: Path) -> bool:
-    log = output / LOG_NAME
-    return (output / CHECKPOINTS).exists() or (log.exists() and log.stat().st_size > 0)
+    # A run of no steps (a blind twin with nothing to learn) leaves a model and an empty log.
+    log, kept = output / LOG_NAME, (output / CHECKPOINTS, output / "config.json")
+    return any(path.exists() for path in kept) or (log.exists() and log.stat().st_size > 0)
 
 
 def _version(package: str) -> str | None:

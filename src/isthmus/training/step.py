@@ -59,9 +59,8 @@ class Figures:
         """Returns losses and metrics, each summed over all processes."""
         values = [value.item() for value in (*self.losses.values(), *self.metrics.values())]
         summed = iter(reduced(values, accelerator))
-        return {name: next(summed) for name in self.losses}, {
-            name: next(summed) for name in self.metrics
-        }
+        losses = {name: next(summed) for name in self.losses}
+        return losses, {name: next(summed) for name in self.metrics}
 
 
 @final

@@ -1,6 +1,6 @@
 """The tasks of the microworld by name, and how questions about one scene are drawn."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
 from isthmus.microworld.scene import Scene
@@ -47,7 +47,7 @@ TEXT_ONLY: dict[str, Callable[[Random], Question]] = {
     "sorting": sorting,
 }
 
-__all__ = ["GROUNDED", "TEXT_ONLY", "VISUAL", "VQA", "Question", "Task", "questions"]
+__all__ = ["GROUNDED", "TEXT_ONLY", "VISUAL", "VQA", "Question", "Task", "distinct", "questions"]
 
 
 def questions(
@@ -59,3 +59,13 @@ def questions(
         question = VISUAL[name](scene, rng)
         if question is not None:
             yield name, question
+
+
+def distinct(stream: Iterable[tuple[str, Question]], num: int) -> list[tuple[str, Question]]:
+    """The first `num` questions with different wording; fewer when they run out."""
+    asked: dict[str, tuple[str, Question]] = {}
+    for _, (task, question) in zip(range(20 * num), stream, strict=False):
+        asked.setdefault(question.text, (task, question))
+        if len(asked) == num:
+            break
+    return list(asked.values())

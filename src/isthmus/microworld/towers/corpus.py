@@ -6,7 +6,7 @@ from random import Random
 from typing import final
 
 from isthmus.microworld.scene import MAX_THINGS, draw_scene
-from isthmus.microworld.tasks import GROUNDED, TEXT_ONLY, VQA, questions
+from isthmus.microworld.tasks import GROUNDED, TEXT_ONLY, VQA, distinct, questions
 from isthmus.microworld.towers.tokenizer import ASSISTANT, BEGIN, END, USER
 from isthmus.microworld.words import scene_text
 
@@ -106,13 +106,10 @@ def documents(rng: Random, curriculum: Curriculum, *, chat: bool, turns: int) ->
         boxes = rng.random() < _BOXES_SHARE
         names = _TASKS_WITH_BOXES if boxes else _TASKS
         drawn = rng.choices(names, [curriculum.weight(name) for name in names], k=turns)
-        asked_once: dict[str, tuple[str, str]] = {}
-        for name in drawn:
-            for _, question in questions(scene, rng, (name,), 1):
-                # Asked twice, it would be answered from the first answer, not from the scene.
-                asked_once.setdefault(question.text, (name, question.answer))
-        if asked_once:
+        stream = (pair for name in drawn for pair in questions(scene, rng, (name,), 1))
+        # Asked twice, a question would be answered from its first answer, not from the scene.
+        pairs = distinct(stream, turns)
+        if pairs:
             context = scene_text(scene, rng, boxes=boxes)
-            turns_asked = [(text, answer) for text, (_, answer) in asked_once.items()]
-            pieces = write_document(context, turns_asked, chat=chat)
-            yield Document(pieces, next(name for name, _ in asked_once.values()), number)
+            pieces = write_document(context, [(q.text, q.answer) for _, q in pairs], chat=chat)
+            yield Document(pieces, pairs[0][0], number)
