@@ -1,6 +1,7 @@
 """The shipped towers load like a hub model, and building one goes on exactly where it stopped."""
 
 import json
+import math
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -13,12 +14,14 @@ from rich.console import Console
 from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from isthmus.microworld import towers
-from isthmus.microworld.scene import MAX_THINGS
+from isthmus.microworld.render import RGB
+from isthmus.microworld.scene import COLOURS, MAX_THINGS
 from isthmus.microworld.towers.corpus import Curriculum, Document, documents
 from isthmus.microworld.towers.language import encode
 from isthmus.microworld.towers.masked import MaskedPatches
-from isthmus.microworld.towers.pixels import coverage
+from isthmus.microworld.towers.pixels import coverage, nameless_palette, pictures
 from isthmus.microworld.towers.pretrain import pretrain
+from isthmus.microworld.towers.regions import regions, told
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 VISION = ("siglip", "dinov2")
@@ -105,7 +108,7 @@ def test_the_curriculum_rises_when_the_tasks_are_well_answered_on_average() -> N
     for _ in range(500):
         curriculum.observe({"colour": 0.96, "board": 0.9})
     assert curriculum.level == MAX_THINGS
-    low = Curriculum()
+    low = Curriculum(level=1)
     for _ in range(500):
         low.observe({"colour": 1.0, "board": 0.7})
     assert low.level == 1
@@ -114,11 +117,58 @@ def test_the_curriculum_rises_when_the_tasks_are_well_answered_on_average() -> N
     assert low.weight("never asked") == 1.0
 
 
+def test_the_curriculum_rises_after_a_while_all_the_same() -> None:
+    curriculum = Curriculum(level=2, patience=10)
+    levels = []
+    for _ in range(50):
+        curriculum.observe({"relation": 0.5})
+        levels.append(curriculum.level)
+    assert levels == [2] * 9 + [3] * 10 + [4] * 10 + [5] * 21
+
+
 def test_coverage_is_the_share_of_a_box_in_each_patch() -> None:
     weights = coverage([(4, 8, 12, 16), (0, 0, 8, 8)])
     assert weights[0].nonzero().flatten().tolist() == [8, 9]
     assert weights[0].sum().item() == pytest.approx(1.0)
     assert weights[1, 0].item() == pytest.approx(1.0)
+
+
+def test_nameless_colours_are_none_of_the_named() -> None:
+    for seed in range(20):
+        palette = nameless_palette(Random(seed))
+        assert palette.keys() == RGB.keys()
+        nearest = min(math.dist(a, b) for a in palette.values() for b in RGB.values())
+        assert nearest >= 70
+
+
+def test_no_phrase_tells_a_colour_that_has_no_name() -> None:
+    rng = Random(0)
+    batch = pictures("train", 40, rng, nameless_share=0.5)
+    assert 0 < sum(batch.nameless) < 40
+    told_of = dict.fromkeys((False, True), "")
+    for region in regions(batch, rng):
+        nameless = batch.nameless[region.picture]
+        assert ("colour" in region.traits) == (not nameless and "sign" not in region.traits)
+        told_of[nameless] += region.phrase + " "
+    assert not set(COLOURS) & set(told_of[True].split())
+    assert set(COLOURS) <= set(told_of[False].split())
+
+
+def test_nameless_pictures_show_no_named_colour() -> None:
+    for share, shows in ((0.0, True), (1.0, False)):
+        batch = pictures("train", 20, Random(0), nameless_share=share)
+        seen = {tuple(rgb) for rgb in batch.pixels.permute(0, 2, 3, 1).reshape(-1, 3).tolist()}
+        assert bool(seen & set(RGB.values())) == shows
+
+
+def test_a_phrase_is_true_of_every_thing_that_has_its_traits() -> None:
+    rng = Random(0)
+    found = regions(pictures("train", 30, rng), rng)
+    truth = told(found, found)
+    assert all(truth[i][i] for i in range(len(found)))
+    for row, thing in zip(truth, found, strict=True):
+        for true, other in zip(row, found, strict=True):
+            assert true == all(thing.traits.get(k) == v for k, v in other.said.items())
 
 
 def weights_after(work: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]:

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from isthmus.evaluation.results import Result
+from isthmus.evaluation.results import RECIPE_FILE, Result
 from isthmus.report.page import Page
 from isthmus.report.sections import Bar, bars, charts, galleries
 from isthmus.training.freeze import PartRow
 from isthmus.training.log import LOG_NAME
-from isthmus.training.run_folder import RECIPE_NAME, read_description
+from isthmus.training.run_folder import read_description
 
 
 def page_of(
@@ -26,7 +26,7 @@ def page_of(
         headlines: the few numbers to remember.
         costs: what it took.
     """
-    description = read_description(model) if (model / RECIPE_NAME).is_file() else {}
+    description = read_description(model) if (model / RECIPE_FILE).is_file() else {}
     log = model / LOG_NAME
     recipe = description.get("recipe", {})
     return Page(

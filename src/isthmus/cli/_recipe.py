@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import recipes
-from isthmus.training.run_folder import RECIPE_NAME
+from isthmus.evaluation.results import RECIPE_FILE
 from isthmus.training.stage import Recipe
 
 
@@ -17,11 +17,11 @@ def find(text: str) -> Recipe:
     """
     path = Path(text)
     if path.is_dir():
-        path = path / RECIPE_NAME
+        path = path / RECIPE_FILE
     if path.suffix != ".json":
         return recipes.resolve(text)
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; expected a recipe's name or a {RECIPE_NAME}")
+        raise ValueError(f"{path} does not exist; expected a recipe's name or a {RECIPE_FILE}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

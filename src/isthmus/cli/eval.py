@@ -11,8 +11,6 @@ from rich.console import Console
 if TYPE_CHECKING:
     from isthmus.evaluation.benchmark import Benchmark
 
-REPORT_NAME = "report.html"
-
 
 @final
 @dataclass(frozen=True)
@@ -79,8 +77,8 @@ def main(arguments: Sequence[str]) -> None:
             "peak memory": f"{result.cost.peak_memory_gb:.2f} GB",
         },
     )
-    page.write(report, options.output / REPORT_NAME)
+    page.write(report, options.output / page.REPORT_FILE)
     for name, score in result.metrics.items():
         low, high = score.interval.low, score.interval.high
         console.print(f"{name}  {score.value:.4f}  ({low:.4f} to {high:.4f})  n={score.count}")
-    console.print(f"\nEvery answer with its picture: {options.output / REPORT_NAME}")
+    console.print(f"\nEvery answer with its picture: {options.output / page.REPORT_FILE}")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from isthmus.training.stage import Recipe
 
 RECIPE = "microworld.quickstart"
-REPORT_NAME = "report.html"
 
 
 @final
@@ -74,8 +73,8 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="isthmus quickstart")
     console = Console(highlight=False)
     console.print(
-        "[bold]isthmus quickstart[/bold]: a vision encoder and a language model stay as they are; "
-        "the strip of land between them is trained.\n"
+        "[bold]isthmus quickstart[/bold]: a language model learns to read what a vision encoder "
+        "sees, over the strip of land between them.\n"
     )
     from isthmus.cli._recipe import find
 
@@ -184,7 +183,7 @@ def _write(measured: Measured, output: Path) -> None:
             "peak memory": f"{content['peak_memory_gb']:.2f} GB",
         },
     )
-    page.write(report, output / REPORT_NAME)
+    page.write(report, output / page.REPORT_FILE)
 
 
 def _table(test: "Result", compositional: "Result") -> Table:
@@ -208,6 +207,8 @@ def _table(test: "Result", compositional: "Result") -> Table:
 
 
 def _say_next(measured: Measured, options: Options, console: Console) -> None:
+    from isthmus.report import page
+
     output = options.output
     picture = next((row.images[0] for row in measured.test.rows if row.images), "PICTURE")
     cost = measured.test.cost
@@ -217,7 +218,7 @@ def _say_next(measured: Measured, options: Options, console: Console) -> None:
         f"{measured.total_seconds:.0f} s, with {cost.peak_memory_gb:.2f} GB of memory at most.\n"
     )
     steps = {
-        "every answer with its picture": f"{output / REPORT_NAME} (open it in a browser)",
+        "every answer with its picture": f"{output / page.REPORT_FILE} (open it in a browser)",
         "talk to the model": f"isthmus chat {output / 'model'} --image {picture}",
         "see all that was decided": f"isthmus show {options.recipe}",
         "train on your own pictures": f"isthmus train {options.recipe} --data YOUR.json "

@@ -15,6 +15,8 @@ from typing import Any, final
 
 from isthmus.evaluation.scores import SampleRow, Score
 
+RECIPE_FILE = "recipe.json"
+"""What training leaves beside a model's weights: the recipe, its digest and its seed."""
 RESULTS_FILE = "results.json"
 SAMPLES_FILE = "samples.jsonl"
 

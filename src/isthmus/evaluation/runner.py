@@ -17,11 +17,8 @@ from isthmus.evaluation import fingerprint, generation, likelihood
 from isthmus.evaluation.benchmark import Benchmark
 from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
-from isthmus.evaluation.results import Cost, Provenance, Result
+from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
-
-RECIPE_FILE = "recipe.json"
-"""What training leaves beside a model's weights: the recipe, its digest and its seed."""
 
 
 def evaluate(

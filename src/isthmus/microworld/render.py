@@ -2,14 +2,16 @@
 
 import math
 import zlib
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from isthmus.microworld.scene import CANVAS, Scene, Sign, Thing
 
-RGB = {
+Rgb = tuple[int, int, int]
+RGB: Mapping[str, Rgb] = {
     "red": (220, 30, 35),
     "orange": (245, 135, 20),
     "yellow": (245, 220, 40),
@@ -88,12 +90,11 @@ def _fill(fill: str, pixels: int) -> Image.Image:
     return Image.fromarray(dark.astype(np.uint8) * 255)
 
 
-@cache
-def _sprite(thing_kind: tuple[str, str, str], pixels: int) -> tuple[Image.Image, Image.Image]:
+@lru_cache(maxsize=4096)
+def _sprite(shape: str, rgb: Rgb, fill: str, pixels: int) -> tuple[Image.Image, Image.Image]:
     """A thing's pixels and its coverage."""
-    shape, colour, fill = thing_kind
-    red, green, blue = RGB[colour]
-    sprite = Image.new("RGB", (pixels, pixels), (red, green, blue))
+    red, green, blue = rgb
+    sprite = Image.new("RGB", (pixels, pixels), rgb)
     sprite.paste((red * 9 // 20, green * 9 // 20, blue * 9 // 20), mask=_fill(fill, pixels))
     return sprite, _mask(shape, pixels)
 
@@ -108,9 +109,9 @@ def _background(scene: Scene) -> Image.Image:
     return Image.fromarray(np.repeat(grey, 3, axis=2))
 
 
-def _paste_thing(picture: Image.Image, thing: Thing) -> None:
+def _paste_thing(picture: Image.Image, thing: Thing, palette: Mapping[str, Rgb]) -> None:
     x0, y0, x1, _ = thing.box
-    sprite, mask = _sprite((thing.shape, thing.colour, thing.fill), x1 - x0)
+    sprite, mask = _sprite(thing.shape, palette[thing.colour], thing.fill, x1 - x0)
     picture.paste(sprite, (x0, y0), mask)
 
 
@@ -121,11 +122,16 @@ def _paste_sign(picture: Image.Image, sign: Sign) -> None:
     draw.text((x0 + 3, y0 + 1), sign.text, font=_FONT, fill=_INK)
 
 
-def render(scene: Scene) -> Image.Image:
-    """Draws a scene as a 64x64 RGB picture; the same scene always gives the same pixels."""
+def render(scene: Scene, palette: Mapping[str, Rgb] = RGB) -> Image.Image:
+    """Draws a scene as a 64x64 RGB picture; the same scene always gives the same pixels.
+
+    Args:
+        scene: What to draw.
+        palette: How each colour looks; another palette draws the same scene in other colours.
+    """
     picture = _background(scene)
     if scene.sign:
         _paste_sign(picture, scene.sign)
     for thing in scene.things:
-        _paste_thing(picture, thing)
+        _paste_thing(picture, thing, palette)
     return picture

@@ -13,6 +13,7 @@ from isthmus.report.pictures import picture
 from isthmus.report.sections import Bar, Gallery
 from isthmus.training.freeze import PartRow
 
+REPORT_FILE = "report.html"
 _TEMPLATE = "page.html.jinja"
 
 

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from isthmus.evaluation.results import RECIPE_FILE
 from isthmus.training.checkpoint import CHECKPOINTS
 from isthmus.training.log import LOG_NAME, TENSORBOARD_NAME
 from isthmus.training.stage import Recipe
 
-RECIPE_NAME = "recipe.json"
 _PACKAGES = ("isthmus", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy")
 
 
@@ -22,7 +22,7 @@ def claim(output: Path, recipe: Recipe, *, resume: bool) -> None:
         ValueError: the folder holds another run, or this one and it is not resumed.
     """
     output.mkdir(parents=True, exist_ok=True)
-    if not (output / RECIPE_NAME).exists():
+    if not (output / RECIPE_FILE).exists():
         _refuse_foreign(output)
     elif _has_begun(output):  # a run that failed before its first step left nothing to keep
         _refuse_another(output, recipe, resume=resume)
@@ -49,14 +49,14 @@ def describe(output: Path, recipe: Recipe, **facts: Any) -> None:
         },
         **facts,
     }
-    unfinished = output / f".{RECIPE_NAME}.unfinished"
+    unfinished = output / f".{RECIPE_FILE}.unfinished"
     unfinished.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(output / RECIPE_NAME)
+    unfinished.replace(output / RECIPE_FILE)
 
 
 def read_description(output: Path) -> dict[str, Any]:
     """Returns what `describe` wrote."""
-    return json.loads((output / RECIPE_NAME).read_text(encoding="utf-8"))
+    return json.loads((output / RECIPE_FILE).read_text(encoding="utf-8"))
 
 
 def save_model(output: Path, model: Any, processor: Any) -> None:
@@ -89,7 +89,7 @@ def _refuse_foreign(output: Path) -> None:
     foreign = sorted(held & {"config.json", CHECKPOINTS, LOG_NAME, TENSORBOARD_NAME})
     if foreign:
         raise ValueError(
-            f"{output} holds {foreign[0]} but no {RECIPE_NAME}; choose another folder for the run"
+            f"{output} holds {foreign[0]} but no {RECIPE_FILE}; choose another folder for the run"
         )
 
 

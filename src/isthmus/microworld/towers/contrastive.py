@@ -1,7 +1,8 @@
 """The contrastive tower: a SigLIP vision transformer that learns from captions and region phrases.
 
-Beside the usual contrast of whole picture and caption, the patches under each thing are held
-against the thing's own phrase: a caption alone says too little about places.
+Beside the usual contrast of whole picture and caption, each patch under a thing is held against the
+thing's own phrase: a caption alone says too little about places. Half of the pictures are drawn in
+colours without a name, of which no text tells: so a shape is learnt apart from its colours.
 """
 
 from pathlib import Path
@@ -23,6 +24,9 @@ from isthmus.microworld.towers.regions import regions, told
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 _WIDTH, _IMAGES, _MAX_TOKENS = 128, 64, 64
+_PATCHES = 3
+"""How many patches of a thing are held against its phrase, each by itself."""
+_NAMELESS_SHARE = 0.5
 
 
 @final
@@ -79,22 +83,25 @@ class Contrastive(Pretraining):
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Sigmoid loss of pictures with captions plus that of regions with phrases."""
         rng = Random(f"contrastive/{self.seed}/{step}")
-        batch = pictures("train", _IMAGES, rng)
+        batch = pictures("train", _IMAGES, rng, nameless_share=_NAMELESS_SHARE)
         things = regions(batch, rng)
         phrases = list({thing.phrase: thing for thing in things}.values())
         vision = self.model.vision(pixel_values=batch.normalised())
-        captions = [caption_text(scene) for scene in batch.scenes]
+        named = [i for i, nameless in enumerate(batch.nameless) if not nameless]
+        captions = [caption_text(batch.scenes[i]) for i in named]
         whole = self.model.sigmoid_loss(
-            0, vision.pooler_output, self._embed(captions), _same(captions)
+            0, vision.pooler_output[named], self._embed(captions), _same(captions)
         )
-        weights = coverage([thing.box for thing in things])
-        if step % 2:  # now a single patch must do: the one that holds most of the thing
-            weights = F.one_hot(weights.argmax(1), weights.shape[1]).float()
-        patches = vision.last_hidden_state[[thing.picture for thing in things]]
-        region = self.model.region_head(torch.einsum("rp,rpd->rd", weights.to(patches), patches))
+        # Each patch by itself, in proportion to what it holds of the thing: whoever reads the
+        # tower later reads patches, not their mean.
+        shares = coverage([thing.box for thing in things])
+        drawn = torch.multinomial(shares, _PATCHES, replacement=True)
+        where = torch.tensor([thing.picture for thing in things])[:, None]
+        patches = self.model.region_head(vision.last_hidden_state[where, drawn]).flatten(0, 1)
+        same = torch.tensor(told(things, phrases)).repeat_interleave(_PATCHES, 0)
         texts = self._embed([phrase.phrase for phrase in phrases])
-        named = self.model.sigmoid_loss(1, region, texts, torch.tensor(told(things, phrases)))
-        return whole + named, {"pictures": whole.item(), "regions": named.item()}
+        parts = self.model.sigmoid_loss(1, patches, texts, same)
+        return whole + parts, {"pictures": whole.item(), "regions": parts.item()}
 
     def _embed(self, texts: list[str]) -> Tensor:
         """Text embeddings; every text ends with the end token, which the text tower pools."""

@@ -59,12 +59,18 @@ class Curriculum:
     """How many things a scene may hold, and which questions are asked about it.
 
     A task is asked the more often the less of it is right, and a thing is added when the tasks are
-    well answered on average. Asked evenly on full scenes, a small LM learns to
+    well answered on average, or after a while. Asked evenly on full scenes, a small LM learns to
     look up a colour and for long leaves what takes two steps (a place, a relation) to chance.
+    The first scenes hold up to two things: alone, a thing need not be matched with the words of the
+    question, and `Is there a red star?` stayed at chance.
     """
 
-    level: int = 1
+    level: int = 2
     pass_mark: float = 0.9
+    patience: int = 800
+    """Steps after which a thing is added all the same."""
+    steps: int = 0
+    """Steps at the present level."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Per task, the running share of right first answers at the present level."""
 
@@ -89,8 +95,9 @@ class Curriculum:
         for task, value in accuracy.items():
             mean = self.accuracy.get(task, 0.0)
             self.accuracy[task] = mean + 0.05 * (value - mean)
-        if self.level < MAX_THINGS and self.mean > self.pass_mark:
-            self.level += 1
+        self.steps += 1
+        if self.level < MAX_THINGS and (self.mean > self.pass_mark or self.steps >= self.patience):
+            self.level, self.steps = self.level + 1, 0
             self.accuracy = dict.fromkeys(self.accuracy, 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from dataclasses import asdict
 from itertools import accumulate, islice
 from pathlib import Path
 from random import Random
@@ -45,7 +46,7 @@ class LanguageModeling(Pretraining):
     def __init__(self, *, chat: bool, start: Path | None, steps: int, seed: int) -> None:
         self.name = "lm_chat" if chat else "lm_base"
         self.steps, self.chat, self.seed = steps, chat, seed
-        self.curriculum = Curriculum(level=MAX_THINGS if chat else 1)
+        self.curriculum = Curriculum(level=MAX_THINGS) if chat else Curriculum()
         self.tokenizer = microworld_tokenizer(chat=chat)
         torch.manual_seed(seed)
         if start is None:
@@ -99,11 +100,11 @@ class LanguageModeling(Pretraining):
 
     def state(self) -> dict[str, Any]:
         """The curriculum's position."""
-        return {"level": self.curriculum.level, "accuracy": self.curriculum.accuracy}
+        return asdict(self.curriculum)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back the curriculum's position."""
-        self.curriculum.level, self.curriculum.accuracy = state["level"], state["accuracy"]
+        self.curriculum = Curriculum(**state)
 
     def scores(self) -> dict[str, float]:
         """Share of single questions on test scenes in words answered exactly, by scene size."""

@@ -1,5 +1,6 @@
 """What the vision towers see: batches of train pictures with the regions of their things."""
 
+import math
 from dataclasses import dataclass
 from random import Random
 from typing import final
@@ -9,12 +10,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from isthmus.microworld.render import render
+from isthmus.microworld.render import RGB, Rgb, render
 from isthmus.microworld.scene import CANVAS, Box, Scene, Split, draw_scene
 
 PATCH = 8
 GRID = CANVAS // PATCH
 PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)
+_NAMELESS_DISTANCE = 70.0
 
 
 @final
@@ -24,17 +26,37 @@ class Pictures:
 
     scenes: list[Scene]
     pixels: UInt8[Tensor, "images 3 height width"]
+    nameless: list[bool]
+    """Which pictures are drawn in colours that have no name: their words must tell no colour."""
 
     def normalised(self) -> Float[Tensor, "images 3 height width"]:
         """Pixels from -1 to 1, as the towers take them."""
         return self.pixels.float() / 127.5 - 1.0
 
 
-def pictures(split: Split, num: int, rng: Random) -> Pictures:
-    """Draws and renders scenes of a split."""
+def nameless_palette(rng: Random) -> dict[str, Rgb]:
+    """Colours that are none of the named ones: each at least 70 levels away from all of these.
+
+    A shape drawn in them is learnt apart from its colour, and still no held-out pair is shown.
+    """
+
+    def draw() -> Rgb:
+        while True:
+            rgb = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
+            if all(math.dist(rgb, named) >= _NAMELESS_DISTANCE for named in RGB.values()):
+                return rgb
+
+    return {colour: draw() for colour in RGB}
+
+
+def pictures(split: Split, num: int, rng: Random, *, nameless_share: float = 0.0) -> Pictures:
+    """Draws and renders scenes of a split, a share of them in colours that have no name."""
     scenes = [draw_scene(split, rng) for _ in range(num)]
-    stack = np.stack([np.asarray(render(scene)) for scene in scenes])
-    return Pictures(scenes, torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous())
+    nameless = [rng.random() < nameless_share for _ in scenes]
+    palettes = [nameless_palette(rng) if odd else RGB for odd in nameless]
+    drawn = map(render, scenes, palettes)
+    stack = np.stack([np.asarray(picture) for picture in drawn])
+    return Pictures(scenes, torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous(), nameless)
 
 
 def coverage(boxes: list[Box]) -> Float[Tensor, "regions patches"]:

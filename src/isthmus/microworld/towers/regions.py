@@ -33,9 +33,11 @@ def regions(batch: Pictures, rng: Random) -> list[Region]:
     and is not known in a colour that it never had. Squares keep the place in the patch.
     """
     found = []
-    for picture, scene in enumerate(batch.scenes):
+    for picture, (scene, nameless) in enumerate(zip(batch.scenes, batch.nameless, strict=True)):
         for thing in scene.things:
             traits = {name: getattr(thing, name) for name in ATTRIBUTES}
+            if nameless:
+                del traits["colour"]
             traits["square"] = square_text(thing)
             said = {name: value for name, value in traits.items() if rng.random() < 0.5}
             said = said or {"shape": thing.shape}
