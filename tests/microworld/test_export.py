@@ -21,9 +21,7 @@ def test_both_layouts_hold_the_same_conversations(tmp_path: Path) -> None:
     canonical = list(sources.read(tmp_path / "messages.jsonl", tmp_path))
     llava = list(sources.read(tmp_path / "llava.json", tmp_path))
     assert len(canonical) == 40
-    assert [(s.id, s.messages, s.images, s.task) for s in canonical] == [
-        (s.id, s.messages, s.images, s.task) for s in llava
-    ]
+    assert canonical == llava
 
 
 def test_pictures_are_the_scenes(tmp_path: Path) -> None:

@@ -190,6 +190,13 @@ def weights_after(work: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]
     return run.model.state_dict()
 
 
+def test_a_build_begun_otherwise_is_refused(tmp_path: Path) -> None:
+    weights_after(tmp_path, (2,))
+    longer = MaskedPatches(steps=9, seed=0)
+    with pytest.raises(ValueError, match=r"'steps': 4.*'steps': 9.*delete"):
+        pretrain(longer, tmp_path, QUIET, seed=0)
+
+
 def test_an_interrupted_build_ends_in_the_same_weights(tmp_path: Path) -> None:
     whole = weights_after(tmp_path / "whole", (99,))
     parts = weights_after(tmp_path / "parts", (2, 99))

@@ -130,4 +130,5 @@ def _as_llava(row: dict[str, Any]) -> dict[str, Any]:
         )
         conversations.append({"from": speakers[message["role"]], "value": value})
     image = {"image": row["images"][0]} if row["images"] else {}
-    return {"id": row["id"], **image, "conversations": conversations, "task": row["task"]}
+    rest = {"task": row["task"], "meta": row["meta"]}
+    return {"id": row["id"], **image, "conversations": conversations, **rest}

@@ -3,17 +3,15 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import final
 
-from isthmus import microworld
-from isthmus.config import DIGEST_LENGTH
 from isthmus.data import sources
 from isthmus.data.cache import cache_root
 from isthmus.data.sample import Sample
 from isthmus.evaluation import fingerprint
+from isthmus.microworld.source import world_digest
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training.stage import Data, FileData, MicroworldData, ModelConfig
@@ -83,7 +81,7 @@ def microworld_files(data: MicroworldData) -> FileData:
 
     The folder's name holds the fingerprint of the world's source, so a changed world is another.
     """
-    name = f"{data.split}-{data.num}-{data.digest()}-{_world_fingerprint()}"
+    name = f"{data.split}-{data.num}-{data.digest()}-{world_digest()}"
     folder = cache_root() / "microworld" / name
     if not folder.exists():
         from isthmus.microworld.export import export
@@ -106,10 +104,3 @@ def microworld_files(data: MicroworldData) -> FileData:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return FileData(file=folder / "messages.jsonl", image_root=folder)
-
-
-def _world_fingerprint() -> str:
-    root = Path(microworld.__path__[0])
-    files = sorted([*root.glob("*.py"), *(root / "tasks").glob("*.py")])
-    whole = sha256(b"".join(path.read_bytes() for path in files))
-    return whole.hexdigest()[:DIGEST_LENGTH]

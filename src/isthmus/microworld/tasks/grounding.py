@@ -34,6 +34,6 @@ def grounded_caption(scene: Scene, rng: Random) -> Question | None:
 def grounded_vqa(scene: Scene, rng: Random) -> Question | None:
     """What colour is the shape in [[12,30,41,59]]? -> red."""
     thing = rng.choice(scene.things)
-    kind = rng.choice(("colour", "size", "fill"))
+    kind = rng.choice(("colour", "fill"))  # the box itself would tell the size
     text = f"What {kind} is the shape in {box_text(thing.box)}?"
     return Question(text, getattr(thing, kind))

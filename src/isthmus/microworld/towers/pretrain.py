@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from isthmus.microworld.source import world_digest
+
 _WARMUP, _DECAY = 0.02, 0.25
 _SAVE_EVERY_SECONDS, _LINE_EVERY_SECONDS = 120.0, 30.0
 
@@ -76,13 +78,22 @@ def pretrain(run: Pretraining, work: Path, console: Console, *, seed: int) -> di
 
     Returns:
         Provenance: seed, steps, seconds of training in all, torch version.
+
+    Raises:
+        ValueError: the earlier call was to take other steps, or learnt from another world.
     """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / f"{run.name}.pt"
+    identity = {"seed": seed, "steps": run.steps, "world": world_digest()}
     optims = optimizers(run.model, run.learning_rate)
     step, seconds = 0, 0.0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
+        if saved["identity"] != identity:
+            raise ValueError(
+                f"{checkpoint} was begun as {saved['identity']}, this build is {identity}; delete "
+                "the file to begin again"
+            )
         run.model.load_state_dict(saved["model"])
         for optim, state in zip(optims, saved["optimizers"], strict=True):
             optim.load_state_dict(state)
@@ -93,6 +104,7 @@ def pretrain(run: Pretraining, work: Path, console: Console, *, seed: int) -> di
     def save() -> None:
         partial = checkpoint.with_suffix(".partial")
         state = {
+            "identity": identity,
             "model": run.model.state_dict(),
             "optimizers": [optim.state_dict() for optim in optims],
             "run": run.state(),
