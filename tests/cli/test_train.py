@@ -46,6 +46,22 @@ def test_flags_after_the_path_of_a_field_override_it(world: World, tmp_path: Pat
     assert [line["step"] for line in log_of(tmp_path / "run") if "loss" in line] == [1]
 
 
+def test_a_chat_template_of_ones_own_is_a_flag(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.jinja"
+    file.write_text("{% for m in messages %}({{ m.role }}) {{ m.content }}</s>{% endfor %}")
+    words = ["train", str(world.recipe), "--output", str(tmp_path / "run")]
+    words += ["--stages.0.schedule.batch-size", "12", "--model.chat-template"]
+    assert main([*words, str(file)]) == 0
+    processor = AutoProcessor.from_pretrained(tmp_path / "run")
+    assert processor.chat_template == file.read_text()
+    capsys.readouterr()
+    absent = tmp_path / "absent.jinja"
+    words[3] = str(tmp_path / "other")
+    assert str(absent) in one_line_refusal([*words, str(absent)], capsys)
+
+
 def test_help_on_a_recipe_shows_its_fields(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

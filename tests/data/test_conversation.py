@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from isthmus import IsthmusProcessor
 from isthmus.axes import IGNORED_LABEL
@@ -118,10 +118,92 @@ def test_typed_templates_get_typed_parts(processor: IsthmusProcessor) -> None:
     assert _learned(encoded, typed) == ["red"]
 
 
+UNMARKED = {
+    "plain": "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant\n{% endif %}",
+    "trims": "{% for m in messages %}<s>{{ m.role }}: {{ m.content | trim }} </s>{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant: {% endif %}",
+}
+
+
+@pytest.mark.parametrize("name", UNMARKED)
+def test_answers_are_found_in_a_template_without_marks(
+    processor: IsthmusProcessor, name: str
+) -> None:
+    other = IsthmusProcessor(
+        image_processor=processor.image_processor,
+        tokenizer=processor.tokenizer,
+        chat_template=UNMARKED[name],
+        num_image_tokens=2,
+    )
+    sample = _sample(
+        ("user", "red"),
+        ("assistant", "red"),
+        ("user", "assistant\nred</s>"),
+        ("assistant", " red\n"),
+    )
+    encoded = encode(sample, other)
+    expected = ["red</s>", " red\n</s>"] if name == "plain" else ["red </s>", "red </s>"]
+    assert _learned(encoded, other) == expected
+    ids = prompt(sample.messages, other)
+    assert encoded.input_ids[: len(ids)].tolist() == ids
+    assert encoded.labels[len(ids)] != IGNORED_LABEL
+
+
+def test_what_a_template_puts_before_the_last_answer_is_learnt(
+    processor: IsthmusProcessor,
+) -> None:
+    # Some templates of models that think write an empty thought before the last answer alone, which
+    # the prompt does not hold.
+    template = (
+        "{% for m in messages %}<s>{{ m.role }}\n"
+        "{% if loop.last and m.role == 'assistant' %}(thinks)\n{% endif %}{{ m.content }}</s>"
+        "{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    other = IsthmusProcessor(
+        image_processor=processor.image_processor,
+        tokenizer=processor.tokenizer,
+        chat_template=template,
+    )
+    sample = _sample(
+        ("user", "What?"), ("assistant", "red"), ("user", "Sure?"), ("assistant", "yes")
+    )
+    assert _learned(encode(sample, other), other) == ["red</s>", "(thinks)\nyes</s>"]
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_language_model_without_a_template_gets_a_plain_one(tmp_path: Path, begins: bool) -> None:
+    language = save_language(tmp_path / "l")
+    bare = AutoTokenizer.from_pretrained(language)
+    bare.chat_template = None
+    (tmp_path / "l" / "chat_template.jinja").unlink()
+    if begins:
+        bare.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", bare.bos_token_id)]
+        )
+    bare.save_pretrained(language)
+    plain = IsthmusProcessor.from_towers(
+        vision=save_vision(tmp_path / "v"), language=language, connector="linear"
+    )
+    sample = _sample(("user", "What?"), ("assistant", "red"), ("user", "So?"), ("assistant", "no"))
+    encoded = encode(sample, plain)
+    image = "<image>" * plain.num_image_tokens
+    text = plain.tokenizer.decode(encoded.input_ids)
+    assert text == "<s>" * begins + f"{image}What?\nred</s>\nSo?\nno</s>\n"
+    assert _learned(encoded, plain) == ["red</s>", "no</s>"]
+    ids = prompt(sample.messages, plain)
+    assert encoded.input_ids[: len(ids)].tolist() == ids
+    assert plain.tokenizer.decode(encoded.labels[len(ids) : len(ids) + 2]) == "no"
+
+
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        ("{% for m in messages %}{{ m.content }}{% endfor %}", "no generation marks"),
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "with no special token"),
+        (
+            "{% for m in messages %}{{ m.content | upper }}</s>{% endfor %}",
+            "does not keep the answers",
+        ),
         ("{{ messages[0].content }}{# {% generation %} #}", "no supervised token"),
         (
             "{{ messages[0].content }}{% generation %}{% endgeneration %}",

@@ -1,27 +1,22 @@
 """Conversations to token ids and labels.
 
-The chat template says which characters the assistant writes (its generation marks); the tokenizer
-says which characters each token covers. A token that covers a character of the assistant is a
-label. No text is searched for, so neither a template's spelling nor a tokenizer's merges can move a
-label.
+The chat template says which characters the assistant writes (see `rendering`); the tokenizer says
+which characters each token covers. A token that covers a character of the assistant is a label. No
+token is searched for, so neither a template's spelling nor a tokenizer's merges can move a label.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from isthmus.axes import IGNORED_LABEL
 from isthmus.data.processor import Processor
+from isthmus.data.rendering import TO_MARK, render, render_answers
 from isthmus.data.sample import Message, Sample
-
-_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
-_TO_MARK = "write {% generation %} ... {% endgeneration %} around the answers in the template"
 
 
 @final
@@ -39,13 +34,13 @@ def encode(sample: Sample, processor: Processor) -> EncodedConversation:
     """Returns the token ids of a conversation, and which of them the model learns to write.
 
     Raises:
-        ValueError: the template has no generation marks, the sample has no supervised token, or
+        ValueError: the template does not tell the answers, the sample has no supervised token, or
             its text spells the image token.
     """
-    rendered, answers = _render(sample.messages, processor, sample.id)
+    rendered, answers = render_answers(sample.messages, processor, sample.id)
     if not answers:
         raise ValueError(
-            f"{sample.id}: no supervised token, since the chat template marks no answer; {_TO_MARK}"
+            f"{sample.id}: no supervised token, since the chat template marks no answer; {TO_MARK}"
         )
     encoding = processor.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
     labels = [
@@ -73,32 +68,10 @@ def prompt(messages: Sequence[Message], processor: Processor, name: str = "promp
     """
     if messages and messages[-1].role == "assistant":
         messages = messages[:-1]
-    rendered, _ = _render(messages, processor, name, add_generation_prompt=True)
+    rendered = render(messages, processor, name, add_generation_prompt=True)
     ids = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
     num_images = sum(message.num_images for message in messages)
     return _expand(ids, num_images, processor, name)[0].tolist()
-
-
-def _render(
-    messages: Sequence[Message], processor: Processor, name: str, **options: Any
-) -> tuple[str, list[tuple[int, int]]]:
-    """Returns the rendered text and the character spans of the answers."""
-    template = processor.chat_template
-    if not isinstance(template, str):
-        raise ValueError(f"{name}: the processor has no single chat template; give it one")
-    if not _MARK.search(template):
-        raise ValueError(f"{name}: the chat template has no generation marks; {_TO_MARK}")
-    # Templates of language models join text, so they get text; one that knows images gets parts.
-    image_text = None if processor.image_token in template else processor.image_token
-    rendered: Any = render_jinja_template(  # its annotation names one of the two only
-        conversations=[[message.to_chat(image_text) for message in messages]],
-        chat_template=template,
-        return_assistant_tokens_mask=True,
-        **processor.tokenizer.special_tokens_map,
-        **options,
-    )
-    texts, spans = rendered
-    return texts[0], spans[0]
 
 
 def _expand(

@@ -14,7 +14,7 @@ class Processor(Protocol):
     tokenizer: Any
     """A fast tokenizer of transformers, which knows the image token."""
     chat_template: str | dict[str, str] | None
-    """Jinja template that renders a conversation, with generation marks around the answers."""
+    """Jinja template that renders a conversation, best with generation marks around the answers."""
     image_token: str
     """Text that stands for one image in a rendered conversation."""
     image_token_id: int

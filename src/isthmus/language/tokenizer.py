@@ -5,12 +5,22 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 IMAGE_TOKEN = "<image>"
 """Text of the placeholder unless another is chosen."""
 
+PLAIN_TEMPLATE = """\
+{% for message in messages %}\
+{% if message.role == 'assistant' %}\
+{% generation %}{{ message.content }}{{ eos_token }}{% endgeneration %}\
+{% else %}{{ message.content }}{% endif %}{{ '\\n' }}\
+{% endfor %}"""
+"""Chat template of a language model that has none: a line for each turn, the end token after an
+answer."""
+
 
 def load_tokenizer(language: str, image_token: str = IMAGE_TOKEN) -> PreTrainedTokenizerBase:
     """Loads a tokenizer that knows the placeholder and can pad.
 
     The placeholder may get an id beyond the model's vocabulary: it is never embedded, and neither
-    the embeddings nor the head are resized for it.
+    the embeddings nor the head are resized for it. Without a chat template there will be a plain
+    one.
 
     Args:
         language: local folder or hub id of the language model.
@@ -35,6 +45,9 @@ def load_tokenizer(language: str, image_token: str = IMAGE_TOKEN) -> PreTrainedT
                 "tokenizer.pad_token and save it again"
             )
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.chat_template is None:
+        begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
+        tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + PLAIN_TEMPLATE
     return tokenizer
 
 

@@ -60,13 +60,17 @@ class IsthmusProcessor(ProcessorMixin):
 
     @classmethod
     def for_model(
-        cls, config: IsthmusConfig, tokenizer: PreTrainedTokenizerBase
+        cls,
+        config: IsthmusConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template: str | None = None,
     ) -> "IsthmusProcessor":
         """Returns the processor that fits a model.
 
         Args:
             config: of the model.
             tokenizer: the language model's, with the placeholder (see `load_tokenizer`).
+            chat_template: in place of the tokenizer's own.
 
         Raises:
             ValueError: the tokenizer gives the placeholder another id than the model.
@@ -88,6 +92,7 @@ class IsthmusProcessor(ProcessorMixin):
         return cls(
             image_processor=image_processor,
             tokenizer=tokenizer,
+            chat_template=chat_template,
             image_token=config.image_token,
             num_image_tokens=config.num_image_tokens,
         )
@@ -101,6 +106,7 @@ class IsthmusProcessor(ProcessorMixin):
         connector: ConnectorConfig | str = "mlp",
         vision_layer: int = PENULTIMATE,
         image_token: str = IMAGE_TOKEN,
+        chat_template: str | None = None,
     ) -> "IsthmusProcessor":
         """Returns the processor of the model that the same arguments build.
 
@@ -110,6 +116,7 @@ class IsthmusProcessor(ProcessorMixin):
             connector: configuration of the connector, or its kind.
             vision_layer: which layer's output is used, see `VisionTower`.
             image_token: text of the placeholder.
+            chat_template: in place of the tokenizer's own.
 
         Raises:
             ValueError: a part cannot be used.
@@ -121,7 +128,7 @@ class IsthmusProcessor(ProcessorMixin):
             vision_layer=vision_layer,
             image_token=image_token,
         )
-        return cls.for_model(config, load_tokenizer(language, image_token))
+        return cls.for_model(config, load_tokenizer(language, image_token), chat_template)
 
     @property
     def image_size(self) -> int:

@@ -30,6 +30,8 @@ class ModelConfig(Config):
     vision_layer: int = -2
     """Layer of the tower whose output is used: 1 the first block, -2 the last block but one, -1
     the tower's own output with its final norm."""
+    chat_template: Path | None = None
+    """Jinja file of a chat template, in place of the language model's own."""
     attention: str | None = None
     """Attention kernel while training, by transformers' name (`eager`, `sdpa`,
     `flash_attention_2`, ...); None leaves the choice to transformers. Not saved with the model."""
