@@ -9,7 +9,7 @@ import pytest
 from isthmus import cli
 from isthmus.cli import main
 
-COMMANDS = ["chat", "diff", "eval", "microworld", "quickstart", "show", "train"]
+COMMANDS = ["chat", "diff", "eval", "microworld", "quickstart", "show", "study", "train"]
 ISTHMUS = Path(sys.executable).parent / "isthmus"
 
 

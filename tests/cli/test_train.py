@@ -62,6 +62,21 @@ def test_a_chat_template_of_ones_own_is_a_flag(
     assert str(absent) in one_line_refusal([*words, str(absent)], capsys)
 
 
+def test_a_users_validation_file_is_logged_beside_the_data(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(world.recipe), "--output", str(tmp_path / "run")]
+    held_out = ["--validation", str(world.data)]
+    assert main([*words, "--data", str(world.data), *held_out]) == 0
+    logged = [line["step"] for line in log_of(tmp_path / "run") if "validation_loss" in line]
+    assert logged[-1] == 3
+    capsys.readouterr()
+    words[3] = str(tmp_path / "other")
+    assert "--validation" in one_line_refusal([*words, *held_out], capsys)
+    absent = [*words, "--data", str(world.data), "--validation", str(tmp_path / "no.json")]
+    assert "no.json does not exist" in one_line_refusal(absent, capsys)
+
+
 def test_help_on_a_recipe_shows_its_fields(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

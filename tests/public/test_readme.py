@@ -52,7 +52,7 @@ def test_every_isthmus_command_and_its_flags_exist(capsys: pytest.CaptureFixture
 
 
 def test_every_recipe_that_is_named_exists() -> None:
-    named = set(re.findall(r"\bmicroworld\.[a-z]+\b", README))
+    named = set(re.findall(r"\b(?:microworld|towers)\.[a-z]+\b", README))
     assert named
     assert named <= set(recipes.names())
 

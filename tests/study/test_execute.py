@@ -17,7 +17,7 @@ def test_a_small_study_from_recipes_to_table(tmp_path: Path) -> None:
     def benchmark() -> ConversationFile:
         return ConversationFile(file, file.parent, max_new_tokens=4)
 
-    recipes = {"seeing": lambda: recipe, "blind": lambda: replace(recipe.blind(), name="b")}
+    recipes = {"seeing": recipe, "blind": replace(recipe.blind(), name="b")}
     runs = grid(recipes, [0, 1], tmp_path / "study")
     assert len(run(runs, train_and_evaluate(benchmark))) == 4
     assert run(runs, train_and_evaluate(benchmark)) == []

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +20,9 @@ RECIPE = Recipe(
         ),
     ),
 )
-TWO: dict[str, Callable[[], Recipe]] = {
-    "plain": lambda: RECIPE,
-    "deeper": lambda: replace(RECIPE, description="deeper"),
+TWO: dict[str, Recipe] = {
+    "plain": RECIPE,
+    "deeper": replace(RECIPE, description="deeper"),
 }
 
 
@@ -69,7 +68,7 @@ def test_finished_runs_are_skipped_and_interrupted_ones_run_again(tmp_path: Path
 
 def test_a_changed_recipe_is_another_run(tmp_path: Path) -> None:
     run(grid(TWO, [0], tmp_path), Executed())
-    changed = {**TWO, "deeper": lambda: replace(RECIPE, description="deepest")}
+    changed = {**TWO, "deeper": replace(RECIPE, description="deepest")}
     executed = Executed()
     run(grid(changed, [0, 1], tmp_path), executed)
     assert executed.given == [("deepest", 0), ("never trained", 1), ("deepest", 1)]
@@ -114,4 +113,4 @@ def test_what_is_no_grid_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 seeds"):
         grid(TWO, [], tmp_path)
     with pytest.raises(ValueError, match=r"'\.\./x' is no folder name"):
-        grid({"../x": lambda: RECIPE}, [0], tmp_path)
+        grid({"../x": RECIPE}, [0], tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 
 from isthmus import recipes
 from isthmus.evaluation.results import RECIPE_FILE
-from isthmus.training.stage import Recipe
+from isthmus.training.stage import FileData, Recipe
 
 
 def find(text: str) -> Recipe:
@@ -31,6 +31,34 @@ def find(text: str) -> Recipe:
         return Recipe.from_dict(content.get("recipe", content))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def with_files(
+    recipe: Recipe, data: Path | None, image_root: Path | None, validation: Path | None = None
+) -> Recipe:
+    """Returns the recipe on the user's data, or as it is when there is none.
+
+    Args:
+        recipe: what is trained.
+        data: file to learn from, in every stage.
+        image_root: folder that its image paths start from; the folder of `data` when None.
+        validation: file to validate with.
+
+    Raises:
+        ValueError: a file does not exist, or one is given without `data`.
+    """
+    if data is None:
+        for flag, path in (("--image-root", image_root), ("--validation", validation)):
+            if path is not None:
+                raise ValueError(f"{flag} {path} is given without --data; name the data file")
+        return recipe
+    root = data.parent if image_root is None else image_root
+    files = {"data file": data, "image root": root, "validation file": validation}
+    for kind, path in files.items():
+        if path is not None and not path.exists():
+            raise ValueError(f"the {kind} {path} does not exist")
+    held_out = FileData(file=validation, image_root=root) if validation else None
+    return recipe.with_data(FileData(file=data, image_root=root), validation=held_out)
 
 
 def flatten(value: Any, path: str = "") -> dict[str, str]:

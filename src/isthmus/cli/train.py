@@ -30,6 +30,8 @@ class Options:
     """Your LLaVA JSON or messages JSONL, in place of the recipe's data in every stage."""
     image_root: Path | None = None
     """Folder that the image paths of --data start from; the folder of --data when left out."""
+    validation: Path | None = None
+    """A file of the same kind whose loss is logged while --data is learned from."""
     connector: str | None = None
     """Another kind of connector, with its defaults, in place of the recipe's."""
     resume: bool = False
@@ -49,8 +51,10 @@ def main(arguments: Sequence[str]) -> None:
         description=OVERRIDES,
         return_unknown_args=True,
     )
+    from isthmus.cli._recipe import with_files
+
     recipe = _override(_chosen(options.recipe, options.connector), overrides, options.recipe)
-    recipe = _with_data(recipe, options)
+    recipe = with_files(recipe, options.data, options.image_root, options.validation)
     from isthmus.cli._quiet import hush_libraries
     from isthmus.training.loop import train
 
@@ -79,19 +83,3 @@ def _override(recipe: "Recipe", overrides: Sequence[str], name: str) -> "Recipe"
         # A recipe has one value per field; choosing among classes is what recipe.json is for.
         config=(tyro.conf.AvoidSubcommands,),
     )
-
-
-def _with_data(recipe: "Recipe", options: Options) -> "Recipe":
-    from isthmus.training.stage import FileData
-
-    if options.data is None:
-        if options.image_root is not None:
-            raise ValueError(
-                f"--image-root {options.image_root} is given without --data; name the data file"
-            )
-        return recipe
-    root = options.data.parent if options.image_root is None else options.image_root
-    for path, kind in ((options.data, "data file"), (root, "image root")):
-        if not path.exists():
-            raise ValueError(f"the {kind} {path} does not exist")
-    return recipe.with_data(FileData(file=options.data, image_root=root))

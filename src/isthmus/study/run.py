@@ -97,9 +97,7 @@ class Run:
         return {"recipe": self.recipe.digest(), "seed": self.recipe.seed}
 
 
-def grid(
-    recipes: Mapping[str, Callable[[], Recipe]], seeds: Sequence[int], directory: Path
-) -> list[Run]:
+def grid(recipes: Mapping[str, Recipe], seeds: Sequence[int], directory: Path) -> list[Run]:
     """Returns every run of a study, the recipes of one seed one after another.
 
     So the first runs of an unfinished study can already be compared, seed by seed.
@@ -121,10 +119,10 @@ def grid(
             raise ValueError(f"the name {name!r} is no folder name; use letters, digits and _.+-")
     runs = []
     for seed in seeds:
-        for name, make in recipes.items():
-            recipe = replace(make(), seed=seed)
-            folder = directory / name / f"seed-{seed}-{recipe.digest()}"
-            runs.append(Run(name=name, recipe=recipe, folder=folder))
+        for name, recipe in recipes.items():
+            seeded = replace(recipe, seed=seed)
+            folder = directory / name / f"seed-{seed}-{seeded.digest()}"
+            runs.append(Run(name=name, recipe=seeded, folder=folder))
     return runs
 
 
