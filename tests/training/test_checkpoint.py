@@ -121,6 +121,23 @@ def test_a_crash_while_writing_leaves_the_last_good_one(
     assert found.position.step == 2
 
 
+@pytest.mark.parametrize(
+    "file", ["trained.safetensors", "optimizer.pt", "random-0.pt", "state.json"]
+)
+def test_the_one_before_stands_in_for_a_damaged_checkpoint(tmp_path: Path, file: str) -> None:
+    older, newer = (_save(tmp_path, _net(), Position(step=step)) for step in (1, 2))
+    whole = (newer / file).read_bytes()
+    for damaged in (whole[: len(whole) // 2], b""):
+        (newer / file).write_bytes(damaged)
+        found = last_checkpoint(tmp_path)
+        assert found is not None
+        assert (found.folder, found.damaged) == (older, (newer,))
+    (older / file).unlink()
+    if file != "random-0.pt":
+        with pytest.raises(ValueError, match=r"step-00000002 and .*step-00000001 cannot be read"):
+            last_checkpoint(tmp_path)
+
+
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None
     (tmp_path / CHECKPOINTS / ".unfinished-00000001").mkdir(parents=True)

@@ -170,6 +170,27 @@ def test_a_stored_tower_gives_the_same_training_and_is_not_run(
     assert report["max_abs_difference"] < 1e-4 * report["max_abs_feature"]
 
 
+def test_what_an_earlier_stage_made_of_the_tower_is_stored_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The untouched tower's features come first, so that a mix-up would be seen by either side.
+    untouched = tiny_recipe(tmp_path, feature_store=True, steps=2, epochs=None)
+    _train(untouched, tmp_path / "untouched")
+    (stage,) = untouched.stages
+    tower = Part(name="vision_tower", lr=1e-2)
+    first = replace(stage, name="tower", train=(tower,), feature_store=False)
+    recipe = replace(untouched, stages=(first, replace(stage, name="connector")))
+    _, shown = _train(recipe, tmp_path / "whole")
+    assert "28 of them new" in shown
+
+    _train_until(monkeypatch, recipe, tmp_path / "killed", 3)
+    _, shown = _train(recipe, tmp_path / "killed", resume=True)
+    assert "feature store: 28 images, 0 of them new" in shown
+    assert _bit_equal(_weights(tmp_path / "killed"), _weights(tmp_path / "whole"))
+    _, shown = _train(untouched, tmp_path / "untouched_again")
+    assert "feature store: 28 images, 0 of them new" in shown
+
+
 def test_recomputing_and_accumulating_change_no_loss(tmp_path: Path) -> None:
     settings = {"steps": 4, "epochs": None, "dropout": 0.0}
     plain, _ = _train(tiny_recipe(tmp_path, **settings), tmp_path / "plain")

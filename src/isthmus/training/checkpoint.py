@@ -13,10 +13,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import final
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -28,6 +30,17 @@ CHECKPOINTS = "checkpoints"
 KEPT = 2
 """Newest checkpoints that are kept; the second stands in should a disk harm the first."""
 _NAME = re.compile(r"step-(\d+)")
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    UnpicklingError,
+    SafetensorError,
+)
+"""What reading a file may raise that a disk harmed."""
 
 
 @final
@@ -75,6 +88,8 @@ class Checkpoint:
     position: Position
     relies_on: Mapping[str, str]
     """Fingerprints of what decides the run but is not in it: frozen parts, and the data."""
+    damaged: tuple[Path, ...] = ()
+    """Newer checkpoints, which cannot be read."""
 
     def check(self, found: Mapping[str, str]) -> None:
         """Checks that what the checkpoint relies on is what is there.
@@ -157,13 +172,33 @@ def save_checkpoint(
 
 
 def last_checkpoint(output: Path) -> Checkpoint | None:
-    """Returns the newest checkpoint of a run, or None."""
-    folders = _folders(output / CHECKPOINTS)
-    if not folders:
-        return None
-    state = json.loads((folders[-1] / "state.json").read_text())
+    """Returns the newest checkpoint of a run that can be read, or None when there is none at all.
+
+    Raises:
+        ValueError: none of those that there are can be read.
+    """
+    damaged: tuple[Path, ...] = ()
+    for folder in reversed(_folders(output / CHECKPOINTS)):
+        try:
+            return replace(_read(folder), damaged=damaged)
+        except _DAMAGE:
+            damaged = (*damaged, folder)
+    if damaged:
+        names = " and ".join(map(str, damaged))
+        raise ValueError(f"{names} cannot be read; delete the run's folder to start it again")
+    return None
+
+
+def _read(folder: Path) -> Checkpoint:
+    """Reads a checkpoint far enough to see that its files are whole."""
+    state = json.loads((folder / "state.json").read_text())
+    with safe_open(folder / "trained.safetensors", "pt"):  # compares its header with its size
+        pass
+    torch.load(folder / "optimizer.pt", weights_only=True, mmap=True)
+    for path in folder.glob("random-*.pt"):
+        torch.load(path, weights_only=True)
     position = Position(**state["position"])
-    return Checkpoint(folder=folders[-1], position=position, relies_on=state["relies_on"])
+    return Checkpoint(folder=folder, position=position, relies_on=state["relies_on"])
 
 
 def trained_weights(trainee: nn.Module, trained: Sequence[nn.Module]) -> dict[str, Tensor]:

@@ -61,6 +61,8 @@ def train(
     checkpoint = last_checkpoint(output) if resume else None
     position = checkpoint.position if checkpoint else Position()
     resumed_from = position.step if checkpoint else None
+    for folder in checkpoint.damaged if checkpoint else ():
+        console.print(f"{folder} cannot be read; going on from the one before", markup=False)
 
     set_seed(recipe.seed)
     model, processor = build_model(recipe.model)

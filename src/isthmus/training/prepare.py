@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from isthmus.data.ahead import made_ahead
 from isthmus.data.dataset import ConversationDataset
 from isthmus.data.order import Order, epoch_batches
+from isthmus.evaluation import fingerprint
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training import run_folder
@@ -117,11 +118,20 @@ def prepare(run: Run, number: int) -> Prepared:
     run.console.print(part_table(rows))
 
     towers = run.facts["towers"]
+    trained_before = {part.name for s in run.recipe.stages[:number] for part in s.train}
+    checkpoint = run.checkpoint
+    if checkpoint is not None and checkpoint.position.stage != number:
+        checkpoint = None
+    if checkpoint:
+        checkpoint.load_weights(trainee)  # before the feature store asks the tower
+    tower = towers["vision_tower"]
+    if "vision_tower" in trained_before:
+        tower = fingerprint.of_module(nn.ModuleList(parts["vision_tower"]))
     data = open_data(
         stage,
         run.model,
         run.processor,
-        tower=towers["vision_tower"],
+        tower=tower,
         accelerator=accelerator,
         console=run.console,
     )
@@ -133,14 +143,13 @@ def prepare(run: Run, number: int) -> Prepared:
         num_steps = 0
     optimizer = build_optimizer(parts, stage.train, schedule)
 
-    learned = {part.name for s in run.recipe.stages[: number + 1] for part in s.train}
+    learned = trained_before | {part.name for part in stage.train}
     relies_on = {name: value for name, value in towers.items() if name not in learned}
     relies_on["data"] = data.fingerprint
-    if run.checkpoint and run.checkpoint.position.stage == number:
-        run.checkpoint.check(relies_on)
-        run.checkpoint.load_weights(trainee)
-        run.checkpoint.load_optimizer(optimizer)
-        run.checkpoint.load_random_states(accelerator.process_index)
+    if checkpoint:
+        checkpoint.check(relies_on)
+        checkpoint.load_optimizer(optimizer)
+        checkpoint.load_random_states(accelerator.process_index)
 
     learner, optimizer = accelerator.prepare(trainee, optimizer)
     run.facts["stages"][number:] = [
