@@ -51,8 +51,8 @@ BATCH_SIZE = 16
 class Options:
     """Measure the feature store's speed-up."""
 
-    output: Path
-    """JSON file that gets the numbers."""
+    output: Path | None = None
+    """JSON file that gets the numbers, too."""
     repetitions: int = 9
     """Pairs of measured steps; one more pair warms up."""
 

@@ -12,17 +12,18 @@ import torch
 PACKAGES = ("torch", "transformers", "numpy")
 
 
-def publish(numbers: dict[str, Any], file: Path, *, command: str) -> None:
-    """Writes the numbers with the circumstances they hold under, and prints them.
+def publish(numbers: dict[str, Any], file: Path | None, *, command: str) -> None:
+    """Prints the numbers with the circumstances they hold under, and writes them to a file.
 
     Args:
         numbers: what was measured, by key.
-        file: where to; its folder is made when absent.
+        file: where to; its folder is made when absent. None writes none.
         command: that measured them.
     """
     result = {**numbers, "command": command, **circumstances()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))
 
 

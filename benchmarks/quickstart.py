@@ -21,8 +21,8 @@ from isthmus.cli import main as isthmus
 class Options:
     """Measure the quick start."""
 
-    output: Path
-    """JSON file that gets the numbers."""
+    output: Path | None = None
+    """JSON file that gets the numbers, too."""
     recipe: str = "microworld.quickstart"
     """What is trained."""
 

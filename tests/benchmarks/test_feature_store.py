@@ -62,6 +62,9 @@ def test_the_command_ends_with_one_json_object(
     feature_store.main()
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert json.loads((tmp_path / "new" / "n.json").read_text()) == last
+    monkeypatch.setattr("sys.argv", ["feature_store"])
+    feature_store.main()
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == last
     for name in ("microworld", "vit_b"):
         speedup, predicted = last[f"speedup_{name}"], last[f"predicted_{name}"]
         assert math.isclose(last[f"share_of_predicted_{name}"], speedup / predicted)

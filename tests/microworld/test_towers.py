@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -16,11 +17,12 @@ from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, Au
 from isthmus.microworld import towers
 from isthmus.microworld.render import RGB
 from isthmus.microworld.scene import COLOURS, MAX_THINGS
+from isthmus.microworld.towers.contrastive import Contrastive
 from isthmus.microworld.towers.corpus import Curriculum, Document, documents
-from isthmus.microworld.towers.language import encode
+from isthmus.microworld.towers.language import LanguageModeling, encode
 from isthmus.microworld.towers.masked import MaskedPatches
 from isthmus.microworld.towers.pixels import coverage, nameless_palette, pictures
-from isthmus.microworld.towers.pretrain import pretrain
+from isthmus.microworld.towers.pretrain import Pretraining, pretrain
 from isthmus.microworld.towers.regions import regions, told
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
@@ -171,10 +173,14 @@ def test_a_phrase_is_true_of_every_thing_that_has_its_traits() -> None:
             assert true == all(thing.traits.get(k) == v for k, v in other.said.items())
 
 
-def weights_after(work: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]:
+def weights_after(
+    work: Path,
+    stops: tuple[int, ...],
+    make: Callable[[], Pretraining] = lambda: MaskedPatches(steps=4, seed=0),
+) -> dict[str, torch.Tensor]:
     """Trains in several calls; each call but the last is cut short by an interrupt."""
     for stop in stops:
-        run = MaskedPatches(steps=4, seed=0)
+        run = make()
         plain = run.loss
 
         def loss(step: int, stop: int = stop, plain=plain):
@@ -197,7 +203,17 @@ def test_a_build_begun_otherwise_is_refused(tmp_path: Path) -> None:
         pretrain(longer, tmp_path, QUIET, seed=0)
 
 
-def test_an_interrupted_build_ends_in_the_same_weights(tmp_path: Path) -> None:
-    whole = weights_after(tmp_path / "whole", (99,))
-    parts = weights_after(tmp_path / "parts", (2, 99))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+MAKES: dict[str, Callable[[], Pretraining]] = {
+    "contrastive": lambda: Contrastive(steps=4, seed=0),
+    "language": lambda: LanguageModeling(chat=False, start=None, steps=4, seed=0),
+    "masked": lambda: MaskedPatches(steps=4, seed=0),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["masked", *(pytest.param(n, marks=pytest.mark.slow) for n in MAKES if n != "masked")]
+)
+def test_an_interrupted_build_ends_in_the_same_weights(tmp_path: Path, name: str) -> None:
+    whole = weights_after(tmp_path / "whole", (99,), MAKES[name])
+    parts = weights_after(tmp_path / "parts", (2, 99), MAKES[name])
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)

@@ -269,7 +269,9 @@ def test_compiling_is_asked_of_torch_and_changes_no_loss(
 ) -> None:
     compiled: list[nn.Module] = []
 
-    def as_it_is(module: nn.Module, **_: Any) -> nn.Module:  # real compilation takes minutes
+    def as_it_is(
+        module: nn.Module, **_: Any
+    ) -> nn.Module:  # the real one: tests/cli/test_installed.py
         compiled.append(module)
         return module
 

@@ -1,7 +1,7 @@
 """The command line. One file per command; the folder is the registry.
 
 A command is a module with a docstring, whose first line is its help, and a function
-`main(arguments)`. Nothing here imports torch, so that help and errors come at once.
+`main(arguments)`, which imports what it needs once its options are read.
 """
 
 import ast
@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-
 from isthmus import kinds
+from isthmus.cli._console import plain
 
 __all__ = ["commands", "main"]
 
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_overview()
         return 0
     if words[0] == "--version":
-        _console().print(version("isthmus"))
+        plain().print(version("isthmus"))
         return 0
     try:
         if words[0] not in (known := commands()):
@@ -57,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # can be said; without this the interpreter complains when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        _console(stderr=True).print("interrupted")
+        plain(stderr=True).print("interrupted")
         return EXIT_INTERRUPTED
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get(TRACEBACK_SWITCH):
             traceback.print_exc()
         sentence = " ".join(str(error).split())
-        _console(stderr=True).print(f"isthmus: {sentence or type(error).__name__}")
+        plain(stderr=True).print(f"isthmus: {sentence or type(error).__name__}")
         return EXIT_USER_ERROR
     return 0
 
@@ -71,13 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say_overview() -> None:
     lines = commands()
     width = max(map(len, lines))
-    console = _console()
+    console = plain()
     console.print("usage: isthmus COMMAND [OPTIONS]\n")
     for name, line in lines.items():
         console.print(f"  {name:{width}}  {line}")
     console.print("\nStart with `isthmus quickstart`. Each command has its own --help.")
     console.print(f"An error shows its origin when {TRACEBACK_SWITCH}=1 is set.")
-
-
-def _console(*, stderr: bool = False) -> Console:
-    return Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False, emoji=False)

@@ -1,8 +1,7 @@
 """Recipes: one file per family, one function per recipe, each returning a frozen `Recipe`.
 
 The folder is the registry: `microworld.quickstart` is the function `quickstart` of `microworld.py`.
-Names and one-line descriptions are read from the source text, so that a list of all recipes costs
-no import of torch.
+Names and one-line descriptions are read from the source text; only what is asked for is imported.
 """
 
 import ast
