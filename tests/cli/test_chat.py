@@ -25,8 +25,10 @@ def talk(world: World) -> Conversation:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
-    """A web server on this machine with one picture and one text."""
+    """A web server on this machine with two pictures and one text."""
     tiny_image(seed=3).save(tmp_path / "picture.png")
+    (tmp_path / "a b").mkdir()
+    tiny_image(seed=3).save(tmp_path / "a b" / "\u00e4.png")
     (tmp_path / "words.txt").write_text("no picture")
     handler = partial(Silent, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -87,8 +89,11 @@ def test_a_turn_that_failed_is_not_remembered(talk: Conversation) -> None:
     assert len(talk.waiting) == 1
 
 
-def test_a_picture_comes_from_the_web(site: str) -> None:
-    assert open_image(f"{site}/picture.png").size == tiny_image(seed=3).size
+@pytest.mark.parametrize(
+    "name", ["picture.png", "a b/\u00e4.png", "a%20b/\u00e4.png", "picture.png?q=\u00fc x"]
+)
+def test_a_picture_comes_from_the_web(site: str, name: str) -> None:
+    assert open_image(f"{site}/{name}").size == tiny_image(seed=3).size
 
 
 @pytest.mark.parametrize(
@@ -97,6 +102,8 @@ def test_a_picture_comes_from_the_web(site: str) -> None:
         ("SITE/absent.png", "cannot be fetched"),
         ("SITE/words.txt", "cannot be read"),
         ("http://127.0.0.1:9/x.png", "cannot be fetched"),
+        ("http://127.0.0.1:abc/x.png", "cannot be fetched: nonnumeric port"),
+        ("http://[x/y.png", "cannot be fetched: Invalid IPv6"),
         ("absent.png", "does not exist"),
         ("FOLDER", "cannot be read"),
     ],

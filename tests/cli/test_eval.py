@@ -1,6 +1,7 @@
 """`isthmus eval`: the contract that scripts rely on."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,39 @@ def test_without_an_image_root_the_folder_of_the_data_is_it(world: World, tmp_pa
     assert main([*words, "--blind"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["provenance"]["blind"] is True
+
+
+def test_users_names_are_printed_as_they_are(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**row, "task": "[/red] :smile:"} for row in json_lines(world.data)[:2]]
+    # The second conversation goes on after its last answer, which is what is scored.
+    rows[1]["messages"].append({"role": "user", "content": "Thanks!"})
+    rows[1]["meta"] = {"boxes": [[1, 2, 30, 20]]}
+    data, output = tmp_path / "data.jsonl", tmp_path / "[/bold]"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    words = ["eval", str(world.model), "--data", str(data), "--output", str(output)]
+    words += ["--image-root", str(world.data.parent), "--max-new-tokens", "3"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "[/red] :smile:_exact_match  " in said
+    assert f"{output / 'report.html'}\n" in said
+    samples = json_lines(output / "samples.jsonl")
+    assert [sample["target"] for sample in samples] == ["Now 0.", "a blue ring"]
+    assert 'class="box truth"' in (output / "report.html").read_text()
+    cut = json.loads((output / "results.json").read_text())["answers_cut"]
+    assert f"\n{cut} answers were cut off; --max-new-tokens" in said
+
+
+def test_damaged_weights_are_one_line(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(world.model, tmp_path / "model")
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    words = ["eval", str(copy), "--data", str(world.data), "--output", str(tmp_path / "out")]
+    assert f"the weights in {copy} are damaged" in one_line_refusal(words, capsys)
+    assert f"the weights in {copy} are damaged" in one_line_refusal(["chat", str(copy)], capsys)
 
 
 @pytest.mark.parametrize(

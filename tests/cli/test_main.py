@@ -79,9 +79,10 @@ def test_an_interrupt_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) 
     assert main(["show"]) == 130
 
 
-def test_the_installed_script_passes_the_status_on() -> None:
+@pytest.mark.parametrize("command", [[ISTHMUS], [sys.executable, "-m", "isthmus"]])
+def test_the_installed_script_and_the_module_pass_the_status_on(command: list[str | Path]) -> None:
     done = subprocess.run(
-        [ISTHMUS, "show", "microworld.quikstart"], capture_output=True, text=True, check=False
+        [*command, "show", "microworld.quikstart"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert done.stdout == ""

@@ -19,13 +19,16 @@ COSTS = ("train_seconds", "eval_seconds", "samples_per_second", "peak_memory_gb"
 
 @pytest.fixture(scope="module")
 def output(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run left whose names look like markup."""
     folder = tmp_path_factory.mktemp("quickstart")
-    assert main(words(world, folder)) == 0
-    return folder
+    recipe = json.loads(world.recipe.read_text()) | {"name": "[/tiny]"}
+    (folder / "[red]recipe.json").write_text(json.dumps(recipe))
+    assert main(words(folder / "[red]output")) == 0
+    return folder / "[red]output"
 
 
-def words(world: World, output: Path) -> list[str]:
-    given = ["quickstart", "--recipe", str(world.recipe), "--num-test", "10"]
+def words(output: Path) -> list[str]:
+    given = ["quickstart", "--recipe", str(output.parent / "[red]recipe.json"), "--num-test", "10"]
     return [*given, "--output", str(output)]
 
 
@@ -68,12 +71,15 @@ def test_the_page_stands_alone(output: Path) -> None:
 
 
 def test_a_second_call_finds_the_finished_runs(
-    output: Path, world: World, capsys: pytest.CaptureFixture[str]
+    output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = json.loads((output / "results.json").read_text())
-    assert main(words(world, output)) == 0
+    assert main(words(output)) == 0
     after = json.loads((output / "results.json").read_text())
     assert [after[name] for name in SHARES] == [before[name] for name in SHARES]
     steps = json_lines(output / "model" / "log.jsonl")
     assert len([line for line in steps if "loss" in line]) == 3
-    assert f"isthmus chat {output / 'model'}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "train [/tiny]" in said
+    assert f"isthmus chat {output / 'model'}" in said
+    assert f"isthmus show {output.parent / '[red]recipe.json'}" in said

@@ -8,7 +8,7 @@ import pytest
 from isthmus import recipes
 from isthmus.cli import main
 from isthmus.cli._recipe import find, flatten
-from tests.cli.conftest import World
+from tests.cli.conftest import World, one_line_refusal
 
 
 def test_show_lists_one_plain_untruncated_line_per_recipe(
@@ -60,6 +60,8 @@ def test_diff_of_equal_recipes_says_so(capsys: pytest.CaptureFixture[str]) -> No
     ("content", "reason"),
     [
         ("{", "is not JSON"),
+        ("[]", "holds []; expected an object"),
+        ('{"recipe": "x"}', "holds 'x'; expected an object"),
         ('{"nam": "x"}', "did you mean 'name'"),
         (None, "does not exist"),
     ],
@@ -70,10 +72,10 @@ def test_a_bad_recipe_file_is_refused_with_its_path(
     path = tmp_path / "bad.json"
     if content is not None:
         path.write_text(content)
-    assert main(["show", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert str(path) in said
-    assert reason in said
+    for words in (["show", str(path)], ["diff", "microworld.full", str(path)]):
+        said = one_line_refusal(words, capsys)
+        assert str(path) in said
+        assert reason in said
 
 
 def test_flat_paths_reach_every_leaf() -> None:

@@ -1,6 +1,7 @@
 """Datasets make batches that a model can read, in order, and name what they cannot use."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,9 +82,22 @@ def test_a_sample_longer_than_the_context_is_named(dataset: ConversationDataset)
         short.conversation(2)
 
 
-def test_a_broken_image_is_named(dataset: ConversationDataset, tmp_path: Path) -> None:
+def _cut(content: bytes) -> bytes:
+    return content[:60]
+
+
+def _shortened(content: bytes) -> bytes:
+    """Says that fewer bytes of pixels follow, for which Pillow has a SyntaxError."""
+    place = content.index(b"IDAT")
+    return content[: place - 4] + (16).to_bytes(4) + content[place:]
+
+
+@pytest.mark.parametrize("damage", [_cut, _shortened])
+def test_a_broken_image_is_named(
+    dataset: ConversationDataset, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     broken = tmp_path / "broken.png"
-    broken.write_bytes(dataset.samples[0].images[0].read_bytes()[:60])
+    broken.write_bytes(damage(dataset.samples[0].images[0].read_bytes()))
     with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
         read_pixels(broken, dataset.processor)
 

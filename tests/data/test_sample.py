@@ -42,3 +42,28 @@ def test_chat_form_with_and_without_typed_parts() -> None:
         "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}],
     }
     assert ASK.to_chat("<i>") == {"role": "user", "content": "<i>What is it?"}
+
+
+def test_boxes_are_numbers_whatever_wrote_them() -> None:
+    boxed = Sample(id="a", messages=(ANSWER,), meta={"boxes": [[0, 1, 2.5, 3]]})
+    assert boxed.boxes == ((0.0, 1.0, 2.5, 3.0),)
+    for meta in ({}, {"boxes": []}, {"boxes": None}):
+        assert Sample(id="a", messages=(ANSWER,), meta=meta).boxes == ()
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        "0,1,2,3",
+        [0, 1, 2, 3],
+        [[0, 1, 2]],
+        [["0", "1", "2", "3"]],
+        [[20, 20, 5, 5]],
+        [[0, 0, float("nan"), 1]],
+        {"cat": [0, 1, 2, 3]},
+    ],
+)
+def test_what_is_no_list_of_boxes_is_refused(boxes: object) -> None:
+    sample = Sample(id="row-7", messages=(ANSWER,), meta={"boxes": boxes})
+    with pytest.raises(ValueError, match=r"row-7: meta\.boxes is .*; expected a list of \[x0, y0"):
+        _ = sample.boxes

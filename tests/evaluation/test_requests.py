@@ -22,11 +22,16 @@ def test_a_conversation_is_cut_before_its_last_answer() -> None:
     assert target == "a cat"
 
 
-def test_a_conversation_without_a_last_answer_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"'odd' ends with a turn of the user"):
-        split_last_answer(sample(QUESTION, ANSWER, QUESTION, name="odd"))
-    with pytest.raises(ValueError, match=r"'lone' ends"):
-        split_last_answer(sample(ANSWER, name="lone"))
+def test_what_follows_the_last_answer_is_left_out_with_its_pictures() -> None:
+    whole = sample(QUESTION, ANSWER, QUESTION, QUESTION)
+    assert len(whole.images) == 3
+    assert split_last_answer(whole) == split_last_answer(sample(QUESTION, ANSWER))
+
+
+def test_an_answer_to_nothing_is_refused_by_name() -> None:
+    for turns in ([ANSWER], [ANSWER, QUESTION]):
+        with pytest.raises(ValueError, match=r"'lone' begins with the assistant's last turn"):
+            split_last_answer(sample(*turns, name="lone"))
 
 
 def test_an_answer_with_a_picture_is_refused() -> None:

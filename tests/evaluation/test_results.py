@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from isthmus.evaluation.results import Cost, Provenance, Result, write
 from isthmus.evaluation.scores import SampleRow, Score, mean_scores
 
 
-def row(key: str, value: float, *, cluster: str = "", parsed: bool = True) -> SampleRow:
+def row(key: str, value: float, **changes: Any) -> SampleRow:
     return SampleRow(
         id=key,
         task="colour",
@@ -16,8 +17,7 @@ def row(key: str, value: float, *, cluster: str = "", parsed: bool = True) -> Sa
         target="red",
         prediction="Rot\u2028",
         scores={"accuracy": float(value), "accuracy_colour": float(value)},
-        cluster=cluster,
-        parsed=parsed,
+        **changes,
     )
 
 
@@ -55,7 +55,7 @@ def test_rows_of_one_cluster_widen_the_interval() -> None:
 
 
 def test_the_files_carry_plain_keys_and_those_of_lmms_eval(tmp_path: Path) -> None:
-    made = result(row("a", 1, cluster="/home/me/x.png"), row("b", 0))
+    made = result(row("a", 1, cluster="/home/me/x.png"), row("b", 0, finished=False))
     write(made, tmp_path / "new")
     found = json.loads((tmp_path / "new" / "results.json").read_text("utf-8"))
     assert found["accuracy"] == 0.5
@@ -73,12 +73,14 @@ def test_the_files_carry_plain_keys_and_those_of_lmms_eval(tmp_path: Path) -> No
         "blind": False,
     }
     assert found["metrics"]["accuracy"]["variant"] == "exact"
+    assert found["answers_cut"] == 1
     text = (tmp_path / "new" / "samples.jsonl").read_text("utf-8")
     assert "/home/me" not in text
     first, second = (json.loads(line) for line in text.rstrip("\n").split("\n"))
     assert (first["id"], first["prediction"], first["target"]) == ("a", "Rot\u2028", "red")
     assert (first["doc_id"], second["doc_id"]) == (0, 1)
     assert first["filtered_resps"] == ["Rot\u2028"]
+    assert (first["finished"], second["finished"]) == (True, False)
     assert (first["score"], first["accuracy_colour"], second["score"]) == (1, 1, 0)
     assert first["doc_hash"] == second["doc_hash"]
 

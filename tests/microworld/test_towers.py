@@ -20,7 +20,7 @@ from isthmus.microworld.scene import COLOURS, MAX_THINGS
 from isthmus.microworld.towers.contrastive import Contrastive
 from isthmus.microworld.towers.corpus import Curriculum, Document, documents
 from isthmus.microworld.towers.language import LanguageModeling, encode
-from isthmus.microworld.towers.masked import MaskedPatches
+from isthmus.microworld.towers.masked import MaskedPatches, places
 from isthmus.microworld.towers.pixels import coverage, nameless_palette, pictures
 from isthmus.microworld.towers.pretrain import Pretraining, pretrain
 from isthmus.microworld.towers.regions import regions, told
@@ -88,6 +88,15 @@ def test_provenance_tells_how_each_was_made_and_that_it_is_good_enough(name: str
 def test_any_text_survives_the_tokenizer(text: str) -> None:
     tokenizer = microworld_tokenizer(chat=True)
     assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_places_that_are_close_are_alike() -> None:
+    grid = places()
+    assert grid.shape == (64, 128)
+    alike = grid @ grid.T
+    assert alike.argmax(1).tolist() == list(range(64))
+    assert alike[27, 28] == pytest.approx(alike[27, 35].item())  # the next column, the next row
+    assert alike[27, 28] > alike[27, 29] > alike[27, 31]
 
 
 def test_each_answer_weighs_one() -> None:

@@ -115,6 +115,18 @@ def test_towers_saved_in_half_precision_come_in_single(tmp_path: Path) -> None:
     assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
 
 
+@pytest.mark.parametrize("damaged", ["vision", "language"])
+def test_damaged_towers_are_named(tmp_path: Path, damaged: str) -> None:
+    towers = {
+        "vision": save_vision(tmp_path / "vision"),
+        "language": save_language(tmp_path / "language"),
+    }
+    weights = tmp_path / damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=rf"the weights in {towers[damaged]} are damaged"):
+        IsthmusForConditionalGeneration.from_towers(**towers)
+
+
 def test_what_was_cut_off_is_not_saved(saved: Path) -> None:
     with safe_open(saved / "model.safetensors", "pt") as file:
         names = list(file.keys())

@@ -15,7 +15,7 @@ def test_a_small_study_from_recipes_to_table(tmp_path: Path) -> None:
     file = write_data(tmp_path / "test", 6)
 
     def benchmark() -> ConversationFile:
-        return ConversationFile(file, file.parent, max_new_tokens=4)
+        return ConversationFile(file, file.parent)
 
     recipes = {"seeing": recipe, "blind": replace(recipe.blind(), name="b")}
     runs = grid(recipes, [0, 1], tmp_path / "study")

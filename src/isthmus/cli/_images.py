@@ -1,17 +1,24 @@
 """Pictures that a user names: a path, or an address on the web."""
 
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 from PIL import Image
+
+from isthmus.data.images import readable
 
 WEB = ("http://", "https://")
 LARGEST = 64 << 20
 """Bytes read from the web at most; a picture for a vision encoder is far smaller."""
 PATIENCE = 30.0
 """Seconds without an answer after which an address is given up."""
+
+_KEPT = "%/:=&?~#+!$,;'@()*[]"
+"""Signs that have a meaning in an address, which quoting them would take away."""
 
 
 def open_image(source: str) -> Image.Image:
@@ -23,28 +30,37 @@ def open_image(source: str) -> Image.Image:
     Raises:
         ValueError: there is no such picture, or it cannot be read.
     """
-    is_web = source.lower().startswith(WEB)
-    try:
-        image = Image.open(BytesIO(_download(source)) if is_web else Path(source).expanduser())
+    content: BytesIO | Path
+    if source.lower().startswith(WEB):
+        content = BytesIO(_download(source))
+    else:
+        content = Path(source).expanduser()
+        if not content.exists():
+            raise ValueError(f"the picture {source} does not exist")
+    with readable(f"the picture {source}"):
+        image = Image.open(content)
         image.load()
-    except URLError as error:
-        raise ValueError(f"the picture {source} cannot be fetched: {error.reason}") from error
-    except FileNotFoundError as error:
-        raise ValueError(f"the picture {source} does not exist") from error
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"the picture {source} cannot be read: {error}") from error
     return image
 
 
 def _download(address: str) -> bytes:
-    # Some servers refuse the name that urllib goes by.
-    request = Request(address, headers={"User-Agent": "isthmus"})
     try:
+        # Some servers refuse the name that urllib goes by.
+        request = Request(_quoted(address), headers={"User-Agent": "isthmus"})
         with urlopen(request, timeout=PATIENCE) as answer:
             content = answer.read(LARGEST + 1)
-    except HTTPError as error:
-        error.close()  # it holds the connection
-        raise
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
+        reason = error.reason if isinstance(error, URLError) else error
+        raise ValueError(f"the picture {address} cannot be fetched: {reason}") from error
     if len(content) > LARGEST:
         raise ValueError(f"the picture {address} is larger than {LARGEST >> 20} MiB; shrink it")
     return content
+
+
+def _quoted(address: str) -> str:
+    """Returns an address that may hold spaces and any letters, as one that a server takes."""
+    parts = urlsplit(address)
+    path, query = (quote(part, safe=_KEPT) for part in (parts.path, parts.query))
+    return parts._replace(path=path, query=query).geturl()

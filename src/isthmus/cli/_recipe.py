@@ -24,11 +24,14 @@ def find(text: str) -> Recipe:
         raise ValueError(f"{path} does not exist; expected a recipe's name or a {RECIPE_FILE}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # JSON's own, or that of text that is no UTF-8
         raise ValueError(f"{path} is not JSON ({error})") from error
+    # Training writes the recipe beside what is known of the run; by itself it is as good.
+    recipe = content.get("recipe", content) if isinstance(content, dict) else content
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} holds {recipe!r:.80}; expected an object with a recipe's keys")
     try:
-        # Training writes the recipe beside what is known of the run; by itself it is as good.
-        return Recipe.from_dict(content.get("recipe", content))
+        return Recipe.from_dict(recipe)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 import tyro
 from rich.console import Console
 
+from isthmus.cli._console import plain
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -119,7 +121,7 @@ def main(arguments: Sequence[str]) -> None:
     talk = Conversation(
         model=model, processor=processor, max_new_tokens=options.max_new_tokens, waiting=waiting
     )
-    console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    console = plain()
     is_person = sys.stdin.isatty()
     if is_person:
         console.print(f"{options.model}: ask away.\n{HELP}\n")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Annotated, final
 
 import tyro
-from rich.console import Console
+
+from isthmus.cli._console import plain
 
 NOTHING = "-"
 """Stands for the value on the side that has no such path."""
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     from isthmus.cli._recipe import find, flatten
 
     first, second = (flatten(find(each).to_dict()) for each in (options.first, options.second))
-    console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    console = plain()
     same = True
     for path in dict.fromkeys([*first, *second]):
         left, right = first.get(path, NOTHING), second.get(path, NOTHING)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, final
 
 import tyro
-from rich.console import Console
+
+from isthmus.cli._console import plain
 
 if TYPE_CHECKING:
     from isthmus.evaluation.benchmark import Benchmark
@@ -18,6 +19,9 @@ class Options:
     """Measure a trained model on your conversations.
 
     The last assistant turn of each conversation is the truth, the turns before it are the prompt.
+    exact_match is the share of answers that are the same text as the truth, apart from upper and
+    lower case, Unicode forms (NFKC), the width of gaps, and spaces and .,;:!?"' at both ends. So "A
+    dog." is "a dog", but "dog" is not, and "two" is not "2".
     """
 
     model: Annotated[str, tyro.conf.Positional]
@@ -30,6 +34,8 @@ class Options:
     """Folder that the image paths of --data start from; the folder of --data when left out."""
     benchmark: str = "conversation_file"
     """How to ask and score; `microworld` scores exported scenes task by task."""
+    max_new_tokens: int | None = None
+    """Tokens after which an answer is cut off; enough for the longest truth when left out."""
     batch_size: int = 32
     """Answers written at once."""
     blind: bool = False
@@ -54,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     make = cast("Callable[[Path, Path], Benchmark]", of_kind(options.benchmark))
     benchmark = make(options.data, root)
     model, processor = open_model(options.model)
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain()
     result = evaluate(
         model,
         processor,
@@ -63,6 +69,7 @@ def main(arguments: Sequence[str]) -> None:
         batch_size=options.batch_size,
         blind=options.blind,
         seed=options.seed,
+        max_new_tokens=options.max_new_tokens,
         console=console if console.is_terminal else None,
     )
     results.write(result, options.output)
@@ -81,4 +88,6 @@ def main(arguments: Sequence[str]) -> None:
     for name, score in result.metrics.items():
         low, high = score.interval.low, score.interval.high
         console.print(f"{name}  {score.value:.4f}  ({low:.4f} to {high:.4f})  n={score.count}")
+    if result.num_cut:
+        console.print(f"\n{result.num_cut} answers were cut off; --max-new-tokens gives more room.")
     console.print(f"\nEvery answer with its picture: {options.output / page.REPORT_FILE}")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from isthmus.cli._console import plain
 from isthmus.data.cache import cache_root
 
 
@@ -47,7 +48,7 @@ def export(
             tasks=task,
             on_row=lambda: bar.advance(row),
         )
-    _say(f"{num} conversations in {directory}: messages.jsonl, llava.json, images/")
+    plain().print(f"{num} conversations in {directory}: messages.jsonl, llava.json, images/")
 
 
 def build(
@@ -66,7 +67,7 @@ def build(
     pretrain(
         weights or Path(towers.__file__).parent / "weights",
         work or cache_root() / "microworld",
-        Console(),
+        plain(),
         only,
     )
 
@@ -78,7 +79,7 @@ def towers() -> None:
     for name in installed.names():
         folder = installed.path(name)
         facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        _say(f"microworld:{name}  {facts['parameters']:,} parameters  {folder}")
+        plain().print(f"microworld:{name}  {facts['parameters']:,} parameters  {folder}")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -89,7 +90,3 @@ def main(arguments: Sequence[str]) -> None:
         prog="isthmus microworld",
         description="Export scenes of the embedded world, build its towers, or list them.",
     )
-
-
-def _say(line: str) -> None:
-    Console(soft_wrap=True, markup=False, highlight=False, emoji=False).print(line)

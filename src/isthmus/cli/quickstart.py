@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Measured:
 def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus quickstart")
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(
         "[bold]isthmus quickstart[/bold]: a language model learns to read what a vision encoder "
         "sees, over the strip of land between them.\n"
@@ -100,7 +101,7 @@ def run(recipe: "Recipe", options: Options, console: Console) -> Measured:
     started = perf_counter()
     # Resuming makes the command repeatable: a finished run is found, an interrupted one goes on.
     seeing, blind = options.output / "model", options.output / "blind"
-    console.rule(f"1 of 3: train {recipe.name}")
+    console.rule(f"1 of 3: train {escape(recipe.name)}")
     trained = train(recipe, seeing, resume=True, console=console)
     console.rule("2 of 3: train its blind twin, which reads the same words and sees no picture")
     train(recipe.blind(), blind, resume=True, console=console)
@@ -226,4 +227,4 @@ def _say_next(measured: Measured, options: Options, console: Console) -> None:
     }
     for why, what in steps.items():
         # Soft wrap, so that a line can be copied as it is.
-        console.print(f"[bold]{why}[/bold]\n  {what}", soft_wrap=True, markup=True, emoji=False)
+        console.print(f"[bold]{why}[/bold]\n  {escape(what)}", soft_wrap=True)

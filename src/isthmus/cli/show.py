@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated, final
 
 import tyro
-from rich.console import Console
 
 from isthmus import recipes
+from isthmus.cli._console import plain
 
 
 @final
@@ -22,8 +22,7 @@ class Options:
 def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus show")
-    # Soft wrap: lines are never cut or broken, so that they can be piped and searched.
-    console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    console = plain()
     if options.recipe is None:
         for name, description in recipes.descriptions().items():
             console.print(f"{name}  {description}")

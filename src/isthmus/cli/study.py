@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import tyro
-from rich.console import Console
+
+from isthmus.cli._console import plain
 
 if TYPE_CHECKING:
     from isthmus.evaluation.benchmark import Benchmark
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"the reference {reference!r} is not compared; known are {list(recipes)}")
     benchmark = _benchmark(options)
     hush_libraries()
-    console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    console = plain()
     runs = grid(recipes, options.seeds, options.output)
     execute = train_and_evaluate(lambda: benchmark, batch_size=options.batch_size, console=console)
     run(runs, execute, shard=shard, console=console)

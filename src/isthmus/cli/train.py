@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, final
 import tyro
 from rich.console import Console
 
+from isthmus.cli._console import plain
+
 if TYPE_CHECKING:
     from isthmus.training.stage import Recipe
 
@@ -59,9 +61,8 @@ def main(arguments: Sequence[str]) -> None:
     from isthmus.training.loop import train
 
     hush_libraries()
-    console = Console()
-    train(recipe, options.output, resume=options.resume, console=console)
-    console.print(f"\nThe model is in {options.output}. Talk to it: isthmus chat {options.output}")
+    train(recipe, options.output, resume=options.resume, console=Console())
+    plain().print(f"\nThe model is in {options.output}. Talk to it: isthmus chat {options.output}")
 
 
 def _chosen(text: str, connector: str | None = None) -> "Recipe":

@@ -13,6 +13,7 @@ from torch import Tensor
 from isthmus.axes import Batch
 from isthmus.data.collate import collate
 from isthmus.data.conversation import EncodedConversation, encode
+from isthmus.data.images import readable
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample
 
@@ -107,8 +108,5 @@ def read_pixels(path: Path, processor: Processor) -> UInt8[Tensor, "3 height wid
     Raises:
         ValueError: the file is no image that Pillow can read.
     """
-    try:
-        with Image.open(path) as image:
-            return processor.pixels(image)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"the image {path} cannot be read: {error}") from error
+    with readable(f"the image {path}"), Image.open(path) as image:
+        return processor.pixels(image)

@@ -1,9 +1,12 @@
 """The canonical sample: messages of typed parts, and the images they speak of."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, final, get_args
+
+from isthmus.geometry.boxes import Box
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -91,6 +94,21 @@ class Sample:
         if not all(answer.strip() for answer in answers):
             raise ValueError(f"{self.id}: an assistant turn is empty; drop the turn or fill it")
 
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The boxes of `meta`, none where it holds none. Units: original pixels.
+
+        Raises:
+            ValueError: what `meta` holds is no list of boxes.
+        """
+        given = self.meta.get("boxes") or []
+        if not isinstance(given, list) or not all(map(_is_box, given)):
+            raise ValueError(
+                f"{self.id}: meta.boxes is {given!r:.80}; expected a list of [x0, y0, x1, y1] in "
+                "original pixels with x0 < x1 and y0 < y1; convert the boxes or leave them out"
+            )
+        return tuple((float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in given)
+
     def without_images(self) -> "Sample":
         """Returns the same conversation without its images, as a blind model meets it."""
         messages = tuple(
@@ -98,3 +116,10 @@ class Sample:
             for m in self.messages
         )
         return replace(self, messages=messages, images=())
+
+
+def _is_box(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    are_numbers = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in value)
+    return are_numbers and value[0] < value[2] and value[1] < value[3]

@@ -5,11 +5,17 @@ whole set, since some (CIDEr, F1, the ranks of a retrieval) are no mean over sam
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from isthmus.evaluation.requests import Answer, Request
 from isthmus.evaluation.scores import Scores
+
+NumTokens = Callable[[str], int]
+"""Counts the tokens that the model needs for a text; it has a tokenizer, a benchmark has none."""
+
+SLACK = 16
+"""Tokens by which an answer may be longer than the longest true one; its end token is one."""
 
 
 class Benchmark(ABC):
@@ -31,8 +37,12 @@ class Benchmark(ABC):
         """The files whose content decides the score, pictures included."""
 
     @abstractmethod
-    def requests(self) -> list[Request]:
-        """What to ask the model, in any order; ids are unique."""
+    def requests(self, num_tokens: NumTokens) -> list[Request]:
+        """What to ask the model, in any order; ids are unique.
+
+        Args:
+            num_tokens: By which answers get the room that they need.
+        """
 
     @abstractmethod
     def score(self, answers: Mapping[str, Answer], *, seed: int = 0) -> Scores:
@@ -46,3 +56,11 @@ class Benchmark(ABC):
     @abstractmethod
     def baselines(self) -> dict[str, dict[str, Answer]]:
         """Answers to every request that need no model, by the name of the baseline."""
+
+
+def room_for(targets: Iterable[str], num_tokens: NumTokens) -> int:
+    """Returns a limit of new tokens that cuts off no answer as long as the longest target.
+
+    One limit for many requests tells nothing about the answer to any of them.
+    """
+    return max(map(num_tokens, targets)) + SLACK

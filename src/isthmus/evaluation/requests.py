@@ -117,23 +117,25 @@ class Answer:
 
 
 def split_last_answer(sample: Sample) -> tuple[Prompt, str]:
-    """Cuts a conversation before its last turn, which has to be the assistant's.
+    """Cuts a conversation before the last turn of the assistant; what follows it is left out.
 
     Raises:
-        ValueError: the conversation does not end with a turn of the assistant after another turn.
+        ValueError: nothing stands before that turn, or it shows an image.
     """
-    *turns, last = sample.messages
-    if last.role != "assistant" or not turns:
+    place = max(n for n, turn in enumerate(sample.messages) if turn.role == "assistant")
+    turns, last = sample.messages[:place], sample.messages[place]
+    if not turns:
         raise ValueError(
-            f"sample {sample.id!r} ends with a turn of the {last.role}; expected a question and "
-            "then the assistant's turn as the answer to score"
+            f"sample {sample.id!r} begins with the assistant's last turn; expected a question "
+            "before the answer to score"
         )
     if last.num_images:
         raise ValueError(
             f"sample {sample.id!r} shows an image in its last answer, which is to be scored as "
             "text; move the image into a turn of the user"
         )
-    return Prompt(messages=tuple(turns), images=sample.images), last.text.strip()
+    images = sample.images[: sum(turn.num_images for turn in turns)]
+    return Prompt(messages=turns, images=images), last.text.strip()
 
 
 def unique_ids(samples: Sequence[Sample]) -> list[str]:

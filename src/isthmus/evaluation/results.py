@@ -87,6 +87,11 @@ class Result:
             raise ValueError(f"baseline {name!r} is already there; give the other one its own name")
         return replace(self, baselines={**self.baselines, name: dict(metrics)})
 
+    @property
+    def num_cut(self) -> int:
+        """Answers that reached the limit of new tokens before their end."""
+        return sum(not row.finished for row in self.rows)
+
     def flat(self) -> dict[str, Any]:
         """Returns each metric as a float and its interval as a pair, baselines by suffix."""
         flat: dict[str, Any] = {}
@@ -108,6 +113,7 @@ class Result:
             "metrics": _full(self.metrics),
             "baselines": {name: _full(metrics) for name, metrics in self.baselines.items()},
             "headline": self.headline,
+            "answers_cut": self.num_cut,
             "configs": {self.benchmark: {"task": self.benchmark, "output_type": "mixed"}},
             "versions": {self.benchmark: 1},
             "n-shot": {self.benchmark: 0},
@@ -145,6 +151,7 @@ def line(row: SampleRow, index: int) -> dict[str, Any]:
         "prediction": row.prediction,
         "target": row.target,
         "parsed": row.parsed,
+        "finished": row.finished,
         "cluster": _hash(row.cluster or row.id)[:12],  # a path would tie the file to one machine
         "boxes": row.boxes,
         "predicted_boxes": row.predicted_boxes,

@@ -30,6 +30,7 @@ def evaluate(
     batch_size: int = 32,
     blind: bool = False,
     seed: int = 0,
+    max_new_tokens: int | None = None,
     console: Console | None = None,
 ) -> Result:
     """Runs a benchmark on a model.
@@ -43,9 +44,18 @@ def evaluate(
         batch_size: Answers written, or candidates judged, at once.
         blind: Whether to withhold the pictures, as for a model that was trained without them.
         seed: Of the bootstrap.
+        max_new_tokens: Tokens after which every answer is cut off; None leaves it to the
+            benchmark, which gives room for its longest true one.
         console: Where to show a progress bar; None shows none.
+
+    Raises:
+        ValueError: the limit leaves no room for an answer, or a conversation cannot be encoded.
     """
-    requests = benchmark.requests()
+    requests = benchmark.requests(
+        lambda text: len(processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+    )
+    if max_new_tokens is not None:
+        requests = [_limited(request, max_new_tokens) for request in requests]
     start = time.perf_counter()
     answers = answer(
         model, processor, requests, batch_size=batch_size, blind=blind, console=console
@@ -118,6 +128,14 @@ def answer(
     finally:
         model.train(was_training)
     return answers
+
+
+def _limited(request: Request, max_new_tokens: int) -> Request:
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; expected room for 1 token or more")
+    if isinstance(request, Generate | Locate):
+        return replace(request, max_new_tokens=max_new_tokens)
+    return request
 
 
 def _blind(request: Request) -> Request:

@@ -25,6 +25,9 @@ class SampleRow:
     parsed: bool = True
     """Whether the answer had the form that was asked for."""
 
+    finished: bool = True
+    """Whether the model ended its answer itself, before the limit of new tokens."""
+
     images: tuple[Path, ...] = ()
     cluster: str = ""
     """Samples with equal keys share a picture and are drawn together by the bootstrap."""

@@ -11,6 +11,7 @@ from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.modeling.register import register
+from isthmus.modeling.weights import readable_weights
 
 
 def load(
@@ -23,7 +24,7 @@ def load(
         dtype: of the weights; as saved by default.
 
     Raises:
-        ValueError: the folder is not a complete isthmus model.
+        ValueError: the folder is not a complete isthmus model, or its weights are damaged.
     """
     folder = Path(path)
     for name in ("config.json", "processor_config.json"):
@@ -38,9 +39,10 @@ def load(
         raise ValueError(
             f"{folder} holds a {config.model_type!r} model; expected an 'isthmus' model"
         )
-    loaded: Any = IsthmusForConditionalGeneration.from_pretrained(
-        folder, config=config, dtype=dtype or "auto", output_loading_info=True
-    )
+    with readable_weights(folder):
+        loaded: Any = IsthmusForConditionalGeneration.from_pretrained(
+            folder, config=config, dtype=dtype or "auto", output_loading_info=True
+        )
     model, report = loaded
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[problem]:

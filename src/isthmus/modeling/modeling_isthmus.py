@@ -23,6 +23,7 @@ from isthmus.modeling.pretrained import (
     IsthmusOutput,
     IsthmusPreTrainedModel,
 )
+from isthmus.modeling.weights import readable_weights
 from isthmus.vision.tower import VisionTower, load_tower
 
 
@@ -224,7 +225,8 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             image_token: text of the placeholder.
 
         Raises:
-            ValueError: a part cannot be used, or the language model's logits would change.
+            ValueError: a part cannot be used, its weights are damaged, or the language model's
+                logits would change.
         """
         dtype = dtype or torch.float32
         config = IsthmusConfig.from_towers(
@@ -236,15 +238,17 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         )
         with torch.device("meta"):
             model = cls(config)
-        parts = load_language(language, dtype=dtype)
+        with readable_weights(language):
+            parts = load_language(language, dtype=dtype)
         model.model.language_model, model.lm_head = parts.backbone, parts.head
-        model.model.vision_tower = load_tower(
-            vision,
-            layer=vision_layer,
-            mean=config.image_mean,
-            std=config.image_std,
-            dtype=dtype,
-        )
+        with readable_weights(vision):
+            model.model.vision_tower = load_tower(
+                vision,
+                layer=vision_layer,
+                mean=config.image_mean,
+                std=config.image_std,
+                dtype=dtype,
+            )
         model.model.connector = build_connector(config, parts.backbone).to(dtype)
         if parts.generation_config is not None:
             model.generation_config = parts.generation_config

@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
+from isthmus.data.images import readable
 from isthmus.geometry.boxes import Box
 
 _SMALL = 200
@@ -26,8 +27,11 @@ def picture(
         alternative: What the picture shows, for those who cannot see it.
         truth: True boxes, dashed. Units: pixels of the original picture.
         predicted: Boxes of the model, solid. Units: pixels of the original picture.
+
+    Raises:
+        ValueError: the file is no image that Pillow can read.
     """
-    with Image.open(path) as file:
+    with readable(f"the image {path}"), Image.open(path) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     width, height = image.size
     small = max(width, height) <= _SMALL

@@ -99,6 +99,15 @@ def test_a_single_image_and_plain_content(root: Path) -> None:
     assert sample.messages[1].text == "noise"
 
 
+@pytest.mark.parametrize("key", ["image", "path"])
+def test_parts_may_hold_their_images(root: Path, key: str) -> None:
+    row = json.loads(json.dumps(MESSAGES))
+    parts = row["messages"][1]["content"]
+    parts[0][key], parts[2][key] = row.pop("images")
+    parts[1] |= {"image": None, "url": None}
+    assert _read(root, row) == _read(root, MESSAGES)
+
+
 def test_the_image_root_may_be_relative(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _write(root, json.dumps(MESSAGES))
     monkeypatch.chdir(root)
@@ -108,6 +117,12 @@ def test_the_image_root_may_be_relative(root: Path, monkeypatch: pytest.MonkeyPa
 
 def _changed(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**row, **changes}
+
+
+def _held(**part: Any) -> dict[str, Any]:
+    """A row whose one image part holds something."""
+    shown = {"role": "user", "content": [{"type": "image", **part}]}
+    return {"messages": [shown, {"role": "assistant", "content": "noise"}]}
 
 
 TURN = {"role": "user", "content": "Hm?"}
@@ -134,6 +149,13 @@ FAULTS: list[tuple[Any, str]] = [
     (_changed(MESSAGES, images=["../x.png", "images/1.png"]), "'../x.png' leaves the image root"),
     (_changed(MESSAGES, images=["/etc/passwd", "images/1.png"]), "leaves the image root"),
     (_changed(MESSAGES, meta=[1]), "meta is .*; expected an object"),
+    (_held(image="../x.png"), "'../x.png' leaves the image root"),
+    (_held(image="https://a.org/x.png"), "'https://a.org/x.png' is not in the image root"),
+    (_held(image={"bytes": "AA"}), "an image is {.*}; expected a string"),
+    (_held(url="https://a.org/x.png"), "an image part holds a url, 'https://a.org/x.png'"),
+    (_held(base64="AA"), "an image part holds a base64"),
+    (_held(image="images/1.png", path="images/2.png"), "1 image marks for 2 images"),
+    ({**_held(path="images/1.png"), "image": "images/1.png"}, "name all of them in one place"),
     (_changed(LLAVA, conversations="hm"), "conversations is 'hm'; expected a list"),
     (_changed(LLAVA, conversations=[{"from": "cat"}]), "from 'cat'; expected one of"),
     (_changed(LLAVA, conversations=[{"from": "gpt"}]), "value is None; expected a string"),

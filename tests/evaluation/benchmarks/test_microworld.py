@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from isthmus.evaluation.benchmark import SLACK
 from isthmus.evaluation.benchmarks.microworld import VARIANTS, Microworld
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate
 from isthmus.microworld.export import export
@@ -69,13 +70,21 @@ RIGHT = answers(
 
 
 def test_each_task_is_asked_in_its_own_way(tmp_path: Path) -> None:
-    requests = {r.id: r for r in Microworld(write(tmp_path, ROWS), tmp_path).requests()}
+    requests = {r.id: r for r in Microworld(write(tmp_path, ROWS), tmp_path).requests(len)}
     assert isinstance(requests["colour"], Generate)
     assert isinstance(requests["multiple_choice"], Choose)
     assert requests["multiple_choice"].choices == ("A", "B", "C", "D")
     for task in ("referring", "grounded_caption"):
         assert isinstance(requests[task], Locate)
         assert requests[task].size == (40, 24)
+
+
+def test_each_task_has_room_for_its_own_longest_answer(tmp_path: Path) -> None:
+    rows = [*ROWS, {**row("grounded_caption", "x" * 200, boxes=[BOX]), "id": "long"}]
+    requests = {r.id: r for r in Microworld(write(tmp_path, rows), tmp_path).requests(len)}
+    limits = {task: requests[task].max_new_tokens for task in ("colour", "grounded_caption")}
+    assert limits == {"colour": 3 + SLACK, "grounded_caption": 200 + SLACK}
+    assert requests["long"].max_new_tokens == 200 + SLACK
 
 
 def test_right_answers_get_full_marks_in_every_metric(tmp_path: Path) -> None:

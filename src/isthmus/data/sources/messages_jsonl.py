@@ -6,6 +6,10 @@ from typing import Any, cast, final
 from isthmus.data.sample import ROLES, ImagePart, Message, Role, Sample, Text
 from isthmus.data.sources.base import Row, Source, expect, image_paths
 
+PATH_SOURCES = ("image", "path")
+UNREAD_SOURCES = ("url", "base64")
+"""Keys under which transformers looks for the image of a part."""
+
 
 @final
 class MessagesSource(Source):
@@ -14,16 +18,25 @@ class MessagesSource(Source):
     A row is `{"id": ..., "task": ..., "images": [path, ...], "messages": [{"role": "user",
     "content": [{"type": "image"}, {"type": "text", "text": ...}]}, ...], "meta": {...}}`; content
     may also be one string, and `image` one path. `id`, `task`, `images` and `meta` may be absent.
+
+    In place of `images`, each image part may hold its own path, under `image` or `path`.
     """
 
     key = "messages"
 
     def sample(self, row: Row, *, name: str, image_root: Path) -> Sample:
         """Returns the sample of a row; see `Source.sample`."""
+        messages = tuple(_message(m) for m in expect(row["messages"], list, "messages"))
+        listed, held = row.get("images", row.get("image")), _held(row["messages"])
+        if listed and held:
+            raise ValueError(
+                f"images are named by the row, as {listed!r:.80}, and by its content parts, as "
+                f"{held!r:.80}; name all of them in one place"
+            )
         return Sample(
             id=str(row.get("id", name)),
-            messages=tuple(_message(m) for m in expect(row["messages"], list, "messages")),
-            images=image_paths(row.get("images", row.get("image")), image_root),
+            messages=messages,
+            images=image_paths(held or listed, image_root),
             task=expect(row.get("task") or "", str, "task"),
             meta=expect(row.get("meta") or {}, dict, "meta"),
         )
@@ -43,10 +56,29 @@ def _message(value: Any) -> Message:
 def _part(value: Any) -> Text | ImagePart:
     part = expect(value, dict, "a content part")
     if part.get("type") == "image":
+        for key in UNREAD_SOURCES:
+            if part.get(key) is not None:
+                raise ValueError(
+                    f"an image part holds a {key}, {part[key]!r:.80}, and data is only read from "
+                    "files; save the image in the image root and give its path"
+                )
         return ImagePart()
     if part.get("type") == "text":
         return Text(expect(part.get("text"), str, "the text of a content part"))
     raise ValueError(f"a content part has the type {part.get('type')!r}; expected image or text")
+
+
+def _held(messages: list[dict[str, Any]]) -> list[Any]:
+    """Returns the paths that the parts of messages hold, in reading order."""
+    return [
+        part[key]
+        for message in messages
+        if isinstance(message["content"], list)
+        for part in message["content"]
+        for key in PATH_SOURCES
+        # Tables write every key in every part, and null where it means nothing.
+        if part["type"] == "image" and part.get(key) is not None
+    ]
 
 
 SOURCE = MessagesSource

@@ -1,35 +1,45 @@
 """A user's own file: the last answer of each conversation, asked again and compared."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
+from isthmus.data.images import upright_size
+from isthmus.data.sample import Sample
 from isthmus.data.sources import read
-from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for
 from isthmus.evaluation.metrics.exact_match import VARIANT, exact_match
 from isthmus.evaluation.requests import Answer, Generate, Request, split_last_answer, unique_ids
 from isthmus.evaluation.scores import SampleRow, Scores, mean_scores
+from isthmus.geometry.boxes import Box, parse_boxes
+
+HEADLINE = "exact_match"
+
+LEAST_ROOM = 64
+"""Tokens that every answer may have: in a file of short ones, a long one shows as it is."""
+
+_WRITTEN_BOX = re.compile(r"\[\[\s*(\d{2,3})\s*,")
 
 
 @final
 class ConversationFile(Benchmark):
     """Exact match over the last assistant turn of each conversation; earlier turns are context."""
 
-    def __init__(self, file: Path, image_root: Path, *, max_new_tokens: int = 64) -> None:
+    def __init__(self, file: Path, image_root: Path) -> None:
         """Reads the conversations.
 
         Args:
             file: LLaVA JSON or messages JSONL.
             image_root: Folder that the image paths of the file start from.
-            max_new_tokens: Tokens after which an answer is cut off.
         """
         samples = list(read(file, image_root))
         if not samples:
             raise ValueError(f"{file} holds no conversation; expected at least one to score")
         self._file = file
-        self._max_new_tokens = max_new_tokens
-        self._tasks = [sample.task for sample in samples]
-        self._cases = dict(zip(unique_ids(samples), map(split_last_answer, samples), strict=True))
+        self._cases = {
+            key: _Case(sample) for key, sample in zip(unique_ids(samples), samples, strict=True)
+        }
 
     @property
     def name(self) -> str:
@@ -39,52 +49,75 @@ class ConversationFile(Benchmark):
     @property
     def headline(self) -> str:
         """The metric that stands for the whole benchmark."""
-        return "exact_match"
+        return HEADLINE
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The conversations and their pictures."""
-        images = {image: None for prompt, _ in self._cases.values() for image in prompt.images}
+        images = {image: None for case in self._cases.values() for image in case.prompt.images}
         return (self._file, *images)
 
-    def requests(self) -> list[Request]:
+    def requests(self, num_tokens: NumTokens) -> list[Request]:
         """One free answer for each conversation."""
+        room = room_for({case.target for case in self._cases.values()}, num_tokens)
         return [
-            Generate(id=key, prompt=prompt, max_new_tokens=self._max_new_tokens)
-            for key, (prompt, _) in self._cases.items()
+            Generate(id=key, prompt=case.prompt, max_new_tokens=max(room, LEAST_ROOM))
+            for key, case in self._cases.items()
         ]
 
     def score(self, answers: Mapping[str, Answer], *, seed: int = 0) -> Scores:
         """Scores every conversation, and each task by itself where the file names tasks."""
-        rows = []
-        for task, (key, (prompt, target)) in zip(self._tasks, self._cases.items(), strict=True):
-            answer = answers[key]
-            value = exact_match(answer.text, target)
-            rows.append(
-                SampleRow(
-                    id=key,
-                    task=task,
-                    question=prompt.question,
-                    target=target,
-                    prediction=answer.text,
-                    scores=dict.fromkeys(_names(task), value),
-                    parsed=answer.finished and bool(answer.text),
-                    images=prompt.images,
-                    cluster=" ".join(map(str, prompt.images)) or key,
-                )
-            )
-        names = dict.fromkeys(name for task in sorted(self._tasks) for name in _names(task))
-        metrics = mean_scores(rows, dict.fromkeys(names, VARIANT), seed=seed)
-        return Scores(metrics=metrics, rows=tuple(rows))
+        rows = tuple(case.row(key, answers[key]) for key, case in self._cases.items())
+        by_task = sorted({name for row in rows for name in row.scores} - {HEADLINE})
+        metrics = mean_scores(rows, dict.fromkeys((HEADLINE, *by_task), VARIANT), seed=seed)
+        return Scores(metrics=metrics, rows=rows)
 
     def baselines(self) -> dict[str, dict[str, Answer]]:
         """None: one file does not say which answers its questions usually have."""
         return {}
 
 
-def _names(task: str) -> list[str]:
-    """The metrics that a sample counts for."""
-    return ["exact_match", *([f"exact_match_{task}"] if task else [])]
+@final
+class _Case:
+    """One conversation with its truth."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.prompt, self.target = split_last_answer(sample)
+        self.task = sample.task
+        # Among several pictures nobody knows which one a box lies in.
+        self.picture = self.prompt.images[0] if len(self.prompt.images) == 1 else None
+        self.boxes = sample.boxes if self.picture else ()
+
+    def row(self, key: str, answer: Answer) -> SampleRow:
+        value = exact_match(answer.text, self.target)
+        # The task stands in front, since any name behind could be that of an interval.
+        names = [HEADLINE, *([f"{self.task}_{HEADLINE}"] if self.task else [])]
+        return SampleRow(
+            id=key,
+            task=self.task,
+            question=self.prompt.question,
+            target=self.target,
+            prediction=answer.text,
+            scores=dict.fromkeys(names, value),
+            parsed=answer.finished and bool(answer.text),
+            finished=answer.finished,
+            images=self.prompt.images,
+            cluster=" ".join(map(str, self.prompt.images)) or key,
+            boxes=self.boxes or _boxes_in(self.target, self.picture),
+            predicted_boxes=_boxes_in(answer.text, self.picture),
+        )
+
+
+def _boxes_in(text: str, picture: Path | None) -> tuple[Box, ...]:
+    """Returns the boxes of a text in pixels of its picture, where they are written as we write.
+
+    Percent and per mille are zero-filled, so the first number tells which it is. Other ways of
+    writing do not say whether they mean pixels, and are not guessed at.
+    """
+    written = _WRITTEN_BOX.search(text)
+    if picture is None or written is None:
+        return ()
+    return parse_boxes(text, upright_size(picture), digits=len(written.group(1))).boxes
 
 
 BENCHMARK = ConversationFile

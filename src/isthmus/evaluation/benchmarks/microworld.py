@@ -4,13 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any, final
+from typing import final
 
-from PIL import Image
-
+from isthmus.data.images import upright_size
 from isthmus.data.sample import Sample
 from isthmus.data.sources import read
-from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for
 from isthmus.evaluation.metrics import caption_facts as captions
 from isthmus.evaluation.metrics.box_accuracy import box_accuracy
 from isthmus.evaluation.metrics.exact_match import VARIANT as EXACT
@@ -25,7 +24,7 @@ from isthmus.evaluation.requests import (
     unique_ids,
 )
 from isthmus.evaluation.scores import SampleRow, Scores, mean_scores
-from isthmus.geometry.boxes import Box, format_boxes, parse_boxes
+from isthmus.geometry.boxes import format_boxes, parse_boxes
 
 VQA_TASKS = (
     "colour",
@@ -42,9 +41,6 @@ VQA_TASKS = (
 
 TEXT_TASKS = ("arithmetic", "scene_qa", "copying", "sorting")
 """Questions without a picture: what the language model can do with its eyes closed."""
-
-_SHORT, _LONG = 32, 160
-"""Token limits of an answer, ample for the longest true one, so that the limit tells nothing."""
 
 _IOU = "IoU >= 0.5, boxes paired one to one, unread counts as wrong"
 _CHOICE = "likeliest choice by summed log-likelihood"
@@ -113,9 +109,14 @@ class Microworld(Benchmark):
         images = {image: None for case in self._cases.values() for image in case.prompt.images}
         return (self._file, *images)
 
-    def requests(self) -> list[Request]:
+    def requests(self, num_tokens: NumTokens) -> list[Request]:
         """Boxes for the box tasks, a choice for multiple choice, free text for the others."""
-        return [case.request(key) for key, case in self._cases.items()]
+        targets: dict[str, set[str]] = defaultdict(set)
+        for case in self._cases.values():
+            targets[case.task].add(case.target)
+        # Answers of one limit share batches, so a limit by task keeps short ones off long ones.
+        room = {task: room_for(texts, num_tokens) for task, texts in targets.items()}
+        return [case.request(key, room[case.task]) for key, case in self._cases.items()]
 
     def score(self, answers: Mapping[str, Answer], *, seed: int = 0) -> Scores:
         """Scores all answers; metrics whose tasks the file does not hold are left out."""
@@ -142,24 +143,23 @@ class _Case:
         self.prompt, self.target = split_last_answer(sample)
         self.task = sample.task
         self.choices = tuple(str(choice) for choice in sample.meta.get("choices", ()))
-        self.boxes = _boxes(sample.meta)
+        self.boxes = sample.boxes
         if self.task in ("referring", "grounded_caption"):
             if not self.boxes or len(sample.images) != 1:
                 raise ValueError(
                     f"sample {sample.id!r} ({self.task}) has {len(self.boxes)} boxes in "
                     f"meta.boxes and {len(sample.images)} images; expected boxes in one image"
                 )
-            self.size = _size(sample.images[0])
+            self.size = upright_size(sample.images[0])
         elif self.task not in (*VQA_TASKS, *TEXT_TASKS, "reading", "board", "region", "caption"):
             raise ValueError(
                 f"sample {sample.id!r} has the task {self.task!r}, which the microworld does not "
                 "score; score other conversations with the benchmark conversation_file"
             )
 
-    def request(self, key: str) -> Request:
+    def request(self, key: str, limit: int) -> Request:
         if self.task == "multiple_choice" and self.choices:
             return Choose(id=key, prompt=self.prompt, choices=self.choices)
-        limit = _LONG if self.task in ("caption", "grounded_caption", *TEXT_TASKS) else _SHORT
         if self.task in ("referring", "grounded_caption"):
             return Locate(id=key, prompt=self.prompt, max_new_tokens=limit, size=self.size)
         return Generate(id=key, prompt=self.prompt, max_new_tokens=limit)
@@ -176,6 +176,7 @@ class _Case:
             parsed=bool(answer.boxes) and not answer.unread
             if is_box
             else answer.finished and bool(answer.text),
+            finished=answer.finished,
             images=self.prompt.images,
             cluster=" ".join(map(str, self.prompt.images)) or key,
             boxes=self.boxes,
@@ -210,7 +211,7 @@ def usual_answers(samples: Iterable[Sample]) -> dict[str, Answer]:
     size: tuple[int, int] | None = None
     for sample in samples:
         if size is None and sample.images:
-            size = _size(sample.images[0])
+            size = upright_size(sample.images[0])
         for task, text in _asked(sample):
             texts[task][text] += 1
     frame = size or (1, 1)
@@ -239,19 +240,6 @@ def _asked(sample: Sample) -> Iterator[tuple[str, str]]:
             "expected one in meta.tasks for each"
         )
     return zip(tasks, answers, strict=True)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
-
-
-def _boxes(meta: Mapping[str, Any]) -> tuple[Box, ...]:
-    boxes = []
-    for box in meta.get("boxes", ()):
-        x0, y0, x1, y1 = (float(edge) for edge in box)
-        boxes.append((x0, y0, x1, y1))
-    return tuple(boxes)
 
 
 BENCHMARK = Microworld

@@ -18,7 +18,7 @@ SEED = 0
 # In the order in which they are built: the chat model goes on from the base model.
 TOWERS: dict[str, Callable[[Path], Pretraining]] = {
     "siglip": lambda _: Contrastive(steps=6000, seed=SEED),
-    "dinov2": lambda _: MaskedPatches(steps=2500, seed=SEED),
+    "dinov2": lambda _: MaskedPatches(steps=6000, seed=SEED),
     "lm_base": lambda _: LanguageModeling(chat=False, start=None, steps=10_000, seed=SEED),
     "lm_chat": lambda weights: LanguageModeling(
         chat=True, start=weights / "lm_base", steps=4000, seed=SEED
