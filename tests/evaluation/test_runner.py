@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,6 +80,23 @@ def test_each_answer_has_its_own_limit(vlm: TinyVlm) -> None:
     assert both["3"] == run(vlm, short)["3"]
     assert both["8"] == run(vlm, long)["8"]
     assert both["3"].text != both["8"].text
+
+
+def test_an_answer_ends_where_the_positions_do(
+    vlm: TinyVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Generate(id="a", prompt=vlm.prompt("what?", 1), max_new_tokens=8)
+    whole = run(vlm, asked)["a"]
+    length = _inputs(vlm, asked)["input_ids"].shape[1]
+    context = vlm.model.config.text_config
+    monkeypatch.setattr(context, "max_position_embeddings", length + 3)
+    cut = run(vlm, asked)["a"]
+    assert not cut.finished
+    assert whole.text.startswith(cut.text)
+    assert cut == run(vlm, replace(asked, max_new_tokens=3))["a"]
+    monkeypatch.setattr(context, "max_position_embeddings", length)
+    with pytest.raises(ValueError, match=f"a: the prompt has {length} tokens .* takes {length}"):
+        run(vlm, asked)
 
 
 def test_boxes_are_read_out_of_the_answer(vlm: TinyVlm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,13 @@ def generate(
     processor: Processor,
     batch: Sequence[tuple[Written, list[int]]],
 ) -> list[Answer]:
-    """Answers one batch; an answer ends at the first end token or at its own limit."""
+    """Answers one batch; an answer ends at the first end token or at its own limit.
+
+    It also ends where the language model's positions do, counted from the longest prompt.
+
+    Raises:
+        ValueError: a prompt leaves no room for an answer.
+    """
     pad = processor.tokenizer.pad_token_id or 0
     input_ids, attention_mask = left_padded([ids for _, ids in batch], pad)
     ends = end_tokens(model, processor)
@@ -43,7 +49,7 @@ def generate(
         **image_inputs(model, processor, [request.prompt for request, _ in batch]),
         do_sample=False,
         num_beams=1,
-        max_new_tokens=max(request.max_new_tokens for request, _ in batch),
+        max_new_tokens=_room(model, batch),
         eos_token_id=sorted(ends),
         pad_token_id=pad,
     )
@@ -68,6 +74,23 @@ def end_tokens(model: IsthmusForConditionalGeneration, processor: Processor) -> 
             "end; set eos_token_id in generation_config.json"
         )
     return frozenset(ends)
+
+
+def _room(
+    model: IsthmusForConditionalGeneration, batch: Sequence[tuple[Written, list[int]]]
+) -> int:
+    """Returns how many tokens may be written: as many as are asked for, if there are positions."""
+    asked = max(request.max_new_tokens for request, _ in batch)
+    context = getattr(model.config.text_config, "max_position_embeddings", None)
+    if context is None:
+        return asked
+    request, prompt = max(batch, key=lambda pair: len(pair[1]))
+    if len(prompt) >= context:
+        raise ValueError(
+            f"{request.id}: the prompt has {len(prompt)} tokens and the language model takes "
+            f"{context}, answer included; shorten the conversation or drop it"
+        )
+    return min(asked, context - len(prompt))
 
 
 def _answer(

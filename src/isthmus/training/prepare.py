@@ -139,7 +139,9 @@ def prepare(run: Run, number: int) -> Prepared:
     order = Order(data.train.lengths(), batch_size=schedule.batch_size, seed=run.recipe.seed)
     num_steps = schedule.num_steps(len(data.train))
     if stage.blind and not any(part.name in _BLIND_PARTS for part in stage.train):
-        run.console.print(f"{stage.name}: nothing that is trained is used without images; no steps")
+        run.console.print(
+            f"{stage.name}: nothing that is trained is used without images; no steps", markup=False
+        )
         num_steps = 0
     optimizer = build_optimizer(parts, stage.train, schedule)
 

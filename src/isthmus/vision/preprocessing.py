@@ -35,6 +35,8 @@ def stretch(
 ) -> UInt8[Tensor, "3 height width"]:
     """Returns an image as bytes: turned upright, in colour, stretched to a square.
 
+    Differs: some towers (CLIP) were trained on the middle of each image; here all of it is seen.
+
     Args:
         image: of any size and mode.
         image_size: height and width of the square, pixels.
