@@ -69,6 +69,18 @@ def test_features_replace_pixels(dataset: ConversationDataset) -> None:
     assert asked == [*dataset.samples[0].images, *dataset.samples[2].images]
 
 
+def test_batches_come_in_few_lengths_within_the_context(dataset: ConversationDataset) -> None:
+    longest = max(len(dataset.conversation(i).input_ids) for i in range(len(dataset)))
+    widths = {dataset.batch([i]).input_ids.shape[1] for i in range(len(dataset))}
+    assert all(width % 32 == 0 for width in widths)
+    for context in (longest, longest + 1, longest + 100):
+        narrow = ConversationDataset(dataset.samples, dataset.processor, max_length=context)
+        batch = narrow.batch(list(range(len(dataset))))
+        assert longest <= batch.input_ids.shape[1] <= context
+        assert batch.attention_mask.sum(1).max() == longest
+        assert (batch.labels[:, longest:] == IGNORED_LABEL).all()
+
+
 def test_estimated_lengths_order_samples_as_their_tokens_do(dataset: ConversationDataset) -> None:
     estimated = dataset.lengths()
     tokens = [len(dataset.conversation(i).input_ids) for i in range(len(dataset))]

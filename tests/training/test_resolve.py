@@ -60,7 +60,7 @@ def test_an_export_that_dies_leaves_nothing(cache: Path, monkeypatch: pytest.Mon
 
 def test_a_changed_world_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     before = microworld_files(VAL)
-    monkeypatch.setattr(resolve, "_world_fingerprint", lambda: "changed")
+    monkeypatch.setattr(resolve, "world_digest", lambda: "changed")
     assert microworld_files(VAL) != before
 
 

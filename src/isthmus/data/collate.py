@@ -1,41 +1,53 @@
 """Encoded conversations to a batch."""
 
+import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+from torch.nn.functional import pad
 
 from isthmus.axes import IGNORED_LABEL, Batch
 from isthmus.data.conversation import EncodedConversation
+
+STEP = 32
+"""Batches are as long as a multiple of this. For each new shape the kernels prepare themselves, and
+keep what they prepared: with every length its own, a run's memory grew threefold."""
 
 
 def collate(
     conversations: Sequence[EncodedConversation],
     *,
     pad_token_id: int,
+    max_length: int | None = None,
     ids: tuple[str, ...] = (),
     pixel_values: UInt8[Tensor, "images 3 height width"] | None = None,
     patch_features: Float[Tensor, "images patches d_vision"] | None = None,
 ) -> Batch:
-    """Returns conversations as one batch, padded on the right to the longest of them.
+    """Returns conversations as one batch, padded on the right to the longest of them and a little.
 
     Args:
         conversations: one per sample.
         pad_token_id: id written at padding, where no attention and no loss reach it.
+        max_length: positions that the language model has; no padding goes beyond.
         ids: names of the samples.
         pixel_values: images of all samples in reading order.
         patch_features: what the tower saw of them, instead.
     """
-    # Kept as int32 in memory, but token ids are int64 to embeddings and losses.
-    input_ids = [conversation.input_ids.long() for conversation in conversations]
-    labels = [conversation.labels.long() for conversation in conversations]
-    mask = [torch.ones_like(row) for row in input_ids]
+    longest = max(len(conversation.input_ids) for conversation in conversations)
+    rounded = math.ceil(longest / STEP) * STEP
+    length = max(longest, rounded if max_length is None else min(rounded, max_length))
+
+    def padded(rows: Sequence[Tensor], value: int) -> Int[Tensor, "batch seq"]:
+        # Kept as int32 in memory, but token ids are int64 to embeddings and losses.
+        return torch.stack([pad(row.long(), (0, length - len(row)), value=value) for row in rows])
+
+    input_ids = [conversation.input_ids for conversation in conversations]
     return Batch(
-        input_ids=pad_sequence(input_ids, batch_first=True, padding_value=pad_token_id),
-        attention_mask=pad_sequence(mask, batch_first=True),
-        labels=pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
+        input_ids=padded(input_ids, pad_token_id),
+        attention_mask=padded([torch.ones_like(row) for row in input_ids], 0),
+        labels=padded([conversation.labels for conversation in conversations], IGNORED_LABEL),
         pixel_values=pixel_values,
         patch_features=patch_features,
         ids=ids,

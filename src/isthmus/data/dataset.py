@@ -93,6 +93,7 @@ class ConversationDataset:
             [self.conversation(index) for index in indices],
             # Any id will do for padding: no attention and no loss reaches it.
             pad_token_id=self.processor.tokenizer.pad_token_id or 0,
+            max_length=self.max_length,
             ids=tuple(sample.id for sample in samples),
             pixel_values=self._pixels(images) if images and self.features is None else None,
             patch_features=self.features(images) if images and self.features else None,

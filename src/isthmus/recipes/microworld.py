@@ -61,6 +61,7 @@ def quickstart() -> Recipe:
                 validate_every=0.25,
                 schedule=Schedule(epochs=1, batch_size=8),
                 feature_store=True,
+                log_every=10,
                 dtype="bfloat16",
                 num_workers=0,  # there is no core to spare for them
             ),
