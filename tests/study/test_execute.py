@@ -13,10 +13,7 @@ from tests.training.tiny_recipe import tiny_recipe
 def test_a_small_study_from_recipes_to_table(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, steps=2, epochs=None)
     file = write_data(tmp_path / "test", 6)
-
-    def benchmark() -> ConversationFile:
-        return ConversationFile(file, file.parent)
-
+    benchmark = ConversationFile(file, file.parent)
     recipes = {"seeing": recipe, "blind": replace(recipe.blind(), name="b")}
     runs = grid(recipes, [0, 1], tmp_path / "study")
     assert len(run(runs, train_and_evaluate(benchmark))) == 4

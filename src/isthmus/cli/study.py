@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     hush_libraries()
     console = plain()
     runs = grid(recipes, options.seeds, options.output)
-    execute = train_and_evaluate(lambda: benchmark, batch_size=options.batch_size, console=console)
+    execute = train_and_evaluate(benchmark, batch_size=options.batch_size, console=console)
     run(runs, execute, shard=shard, console=console)
     missing = [each for each in runs if not each.finished]
     if any(each.name == reference and each.finished for each in runs):

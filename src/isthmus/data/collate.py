@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from isthmus.axes import IGNORED_LABEL, Batch
 from isthmus.data.conversation import EncodedConversation
 
-STEP = 32
+LENGTH_STEP = 32
 """Batches are as long as a multiple of this. For each new shape the kernels prepare themselves, and
 keep what they prepared: with every length its own, a run's memory grew threefold."""
 
@@ -36,7 +36,7 @@ def collate(
         patch_features: what the tower saw of them, instead.
     """
     longest = max(len(conversation.input_ids) for conversation in conversations)
-    rounded = math.ceil(longest / STEP) * STEP
+    rounded = math.ceil(longest / LENGTH_STEP) * LENGTH_STEP
     length = max(longest, rounded if max_length is None else min(rounded, max_length))
 
     def padded(rows: Sequence[Tensor], value: int) -> Int[Tensor, "batch seq"]:

@@ -5,7 +5,7 @@ answer is found by rendering the conversation once more with a stand-in in its p
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -62,13 +62,12 @@ def render_answers(
         texts, spans = _jinja(messages, processor, name, return_assistant_tokens_mask=True)
         return texts[0], spans[0]
     text = render(messages, processor, name)
-    found = _found(messages, text, lambda turns: render(turns, processor, name), name)
-    ends = "|".join(
-        re.escape(token) for token in sorted(processor.tokenizer.get_added_vocab(), reverse=True)
-    )
+    # A longer token stands before one that it begins with.
+    specials = sorted(processor.tokenizer.get_added_vocab(), reverse=True)
+    ends = re.compile(rf"\s*(?:{'|'.join(map(re.escape, specials))})")
     spans = []
-    for index, (first, last) in zip(_answers(messages), found, strict=True):
-        end = re.compile(rf"\s*(?:{ends})").match(text, last)
+    for index, (first, last) in _found(messages, text, processor, name).items():
+        end = ends.match(text, last)
         if end is None:
             raise ValueError(
                 f"{name}: the chat template ends an answer with {text[last : last + 20]!r} and "
@@ -82,20 +81,21 @@ def render_answers(
     return text, spans
 
 
-def _answers(messages: Sequence[Message]) -> list[int]:
-    return [index for index, message in enumerate(messages) if message.role == "assistant"]
-
-
 def _found(
-    messages: Sequence[Message], text: str, render: Callable[[Sequence[Message]], str], name: str
-) -> list[Span]:
-    """Returns where the text of each answer stands in the rendered conversation."""
-    stand_ins = {index: f"(answer {index} stands here)" for index in _answers(messages)}
+    messages: Sequence[Message], text: str, processor: Processor, name: str
+) -> dict[int, Span]:
+    """Returns where the text of each answer stands in the rendered conversation, by its turn."""
+    stand_ins = {
+        index: f"(answer {index} stands here)"
+        for index, message in enumerate(messages)
+        if message.role == "assistant"
+    }
     swapped = [
         replace(message, parts=(Text(stand_ins[index]),)) if index in stand_ins else message
         for index, message in enumerate(messages)
     ]
-    around = re.split("|".join(map(re.escape, stand_ins.values())), render(swapped))
+    frame = render(swapped, processor, name)
+    around = re.split("|".join(map(re.escape, stand_ins.values())), frame)
     for read in (str, str.strip):  # many templates trim what they are given
         answers = [read(messages[index].text) for index in stand_ins]
         pieces = [p for pair in zip_longest(around, answers, fillvalue="") for p in pair]
@@ -106,11 +106,11 @@ def _found(
             f"{name}: the chat template has no generation marks, and does not keep the answers as "
             f"they are, so that they cannot be found; {TO_MARK}"
         )
-    spans, last = [], 0
-    for before, answer in zip(around, answers, strict=False):
+    spans, last = {}, 0
+    for index, before, answer in zip(stand_ins, around, answers, strict=False):
         first = last + len(before)
         last = first + len(answer)
-        spans.append((first, last))
+        spans[index] = (first, last)
     return spans
 
 

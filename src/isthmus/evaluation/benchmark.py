@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from isthmus.evaluation.requests import Answer, Request
-from isthmus.evaluation.scores import Scores
+from isthmus.evaluation.requests import Answer, Prompt, Request
+from isthmus.evaluation.scores import SampleRow, Scores
+from isthmus.geometry.boxes import Box
 
 NumTokens = Callable[[str], int]
 """Counts the tokens that the model needs for a text; it has a tokenizer, a benchmark has none."""
@@ -64,3 +65,43 @@ def room_for(targets: Iterable[str], num_tokens: NumTokens) -> int:
     One limit for many requests tells nothing about the answer to any of them.
     """
     return max(map(num_tokens, targets)) + SLACK
+
+
+def row_of(
+    key: str,
+    answer: Answer,
+    *,
+    task: str,
+    prompt: Prompt,
+    target: str,
+    scores: Mapping[str, float],
+    boxes: tuple[Box, ...],
+    predicted_boxes: tuple[Box, ...],
+) -> SampleRow:
+    """Returns a sample with its answer and scores; what shows the same pictures is one cluster.
+
+    Args:
+        key: Of the sample; a baseline may give many samples one answer.
+        answer: To be shown beside the truth.
+        task: Of the sample.
+        prompt: What was asked.
+        target: The truth.
+        scores: What the sample adds to each metric.
+        boxes: The true ones.
+        predicted_boxes: Those of the answer.
+    """
+    return SampleRow(
+        id=key,
+        task=task,
+        question=prompt.question,
+        target=target,
+        prediction=answer.text,
+        scores=scores,
+        parsed=answer.finished and bool(answer.text),
+        finished=answer.finished,
+        images=prompt.images,
+        cluster=" ".join(map(str, prompt.images)) or key,
+        boxes=boxes,
+        predicted_boxes=predicted_boxes,
+        log_likelihoods=answer.log_likelihoods,
+    )

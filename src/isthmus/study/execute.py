@@ -1,6 +1,5 @@
 """What most studies do with a run: train it, then evaluate it on one benchmark."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +14,7 @@ from isthmus.training.stage import Recipe
 
 
 def train_and_evaluate(
-    benchmark: Callable[[], Benchmark], *, batch_size: int = 32, console: Console | None = None
+    benchmark: Benchmark, *, batch_size: int = 32, console: Console | None = None
 ) -> Execute:
     """Returns what trains a recipe into the folder of its run and writes its results there.
 
@@ -23,7 +22,7 @@ def train_and_evaluate(
     stages are all blind is evaluated without pictures, too.
 
     Args:
-        benchmark: Makes the benchmark, once for each run.
+        benchmark: By which every run is measured.
         batch_size: Of the evaluation.
         console: Where both are shown; None is silent.
     """
@@ -35,7 +34,7 @@ def train_and_evaluate(
         result = evaluate(
             model,
             processor,
-            benchmark(),
+            benchmark,
             folder=str(folder),
             batch_size=batch_size,
             blind=all(stage.blind for stage in recipe.stages),

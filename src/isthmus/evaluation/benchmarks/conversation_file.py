@@ -8,7 +8,7 @@ from typing import final
 from isthmus.data.images import upright_size
 from isthmus.data.sample import Sample
 from isthmus.data.sources import read
-from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for
+from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for, row_of
 from isthmus.evaluation.metrics.exact_match import VARIANT, exact_match
 from isthmus.evaluation.requests import Answer, Generate, Request, split_last_answer, unique_ids
 from isthmus.evaluation.scores import SampleRow, Scores, mean_scores
@@ -92,17 +92,13 @@ class _Case:
         value = exact_match(answer.text, self.target)
         # The task stands in front, since any name behind could be that of an interval.
         names = [HEADLINE, *([f"{self.task}_{HEADLINE}"] if self.task else [])]
-        return SampleRow(
-            id=key,
+        return row_of(
+            key,
+            answer,
             task=self.task,
-            question=self.prompt.question,
+            prompt=self.prompt,
             target=self.target,
-            prediction=answer.text,
             scores=dict.fromkeys(names, value),
-            parsed=answer.finished and bool(answer.text),
-            finished=answer.finished,
-            images=self.prompt.images,
-            cluster=" ".join(map(str, self.prompt.images)) or key,
             boxes=self.boxes or _boxes_in(self.target, self.picture),
             predicted_boxes=_boxes_in(answer.text, self.picture),
         )

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import final
@@ -9,7 +10,7 @@ from typing import final
 from isthmus.data.images import upright_size
 from isthmus.data.sample import Sample
 from isthmus.data.sources import read
-from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for
+from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for, row_of
 from isthmus.evaluation.metrics import caption_facts as captions
 from isthmus.evaluation.metrics.box_accuracy import box_accuracy
 from isthmus.evaluation.metrics.exact_match import VARIANT as EXACT
@@ -165,24 +166,19 @@ class _Case:
         return Generate(id=key, prompt=self.prompt, max_new_tokens=limit)
 
     def row(self, key: str, answer: Answer) -> SampleRow:
-        is_box = self.task in ("referring", "grounded_caption")
-        return SampleRow(
-            id=key,
+        row = row_of(
+            key,
+            answer,
             task=self.task,
-            question=self.prompt.question,
+            prompt=self.prompt,
             target=self.target,
-            prediction=answer.text,
             scores=self._scores(answer),
-            parsed=bool(answer.boxes) and not answer.unread
-            if is_box
-            else answer.finished and bool(answer.text),
-            finished=answer.finished,
-            images=self.prompt.images,
-            cluster=" ".join(map(str, self.prompt.images)) or key,
             boxes=self.boxes,
             predicted_boxes=answer.boxes,
-            log_likelihoods=answer.log_likelihoods,
         )
+        if self.task in ("referring", "grounded_caption"):
+            return replace(row, parsed=bool(answer.boxes) and not answer.unread)
+        return row
 
     def _scores(self, answer: Answer) -> dict[str, float]:
         if self.task == "caption":
