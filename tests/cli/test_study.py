@@ -63,6 +63,15 @@ def test_what_cannot_be_compared_is_refused_at_once(
     assert not (tmp_path / "study").exists()
 
 
+def test_the_image_root_may_be_that_of_the_test_file_alone(world: World, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere.jsonl"
+    moved.write_bytes(world.data.read_bytes())
+    words = ["study", str(world.recipe), "--output", str(tmp_path / "study"), "--seeds", "0"]
+    words += ["--test-data", str(moved), "--image-root", str(world.data.parent)]
+    assert main(words) == 0
+    assert json.loads((tmp_path / "study" / "table.json").read_text())["samples"] == 12
+
+
 def test_two_recipes_of_one_name_are_refused(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,7 +83,9 @@ def _recipes(options: Options) -> "dict[str, Recipe]":
 
     found: dict[str, Recipe] = {}
     for text in options.recipes:
-        recipe = with_files(find(text), options.data, options.image_root)
+        # The root may be that of the test file alone.
+        root = options.image_root if options.data else None
+        recipe = with_files(find(text), options.data, root)
         if recipe.name in found:
             raise ValueError(f"two recipes are called {recipe.name!r}; give one another name")
         found[recipe.name] = recipe
