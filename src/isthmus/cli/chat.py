@@ -102,7 +102,7 @@ class Conversation:
         self.messages, self.images, self.waiting = [], [], []
 
     def _check_length(self, length: int) -> None:
-        longest = getattr(self.model.config.text_config, "max_position_embeddings", None)
+        longest = self.model.config.max_positions
         if longest is not None and length + self.max_new_tokens > longest:
             raise ValueError(
                 f"{length} tokens were said, and {self.max_new_tokens} may be answered, but the "

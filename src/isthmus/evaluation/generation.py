@@ -81,7 +81,7 @@ def _room(
 ) -> int:
     """Returns how many tokens may be written: as many as are asked for, if there are positions."""
     asked = max(request.max_new_tokens for request, _ in batch)
-    context = getattr(model.config.text_config, "max_position_embeddings", None)
+    context = model.config.max_positions
     if context is None:
         return asked
     request, prompt = max(batch, key=lambda pair: len(pair[1]))

@@ -150,4 +150,4 @@ def _recipe(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     described: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {"recipe": described["digest"], "training_seed": described["seed"]}
+    return {"recipe": described.get("digest", ""), "training_seed": described.get("seed")}

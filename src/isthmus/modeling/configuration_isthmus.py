@@ -117,6 +117,11 @@ class IsthmusConfig(PreTrainedConfig):
         """Visual tokens per image."""
         return self.connector.num_tokens(self.grid)
 
+    @property
+    def max_positions(self) -> int | None:
+        """Tokens that the language model takes, answer included; None if it names no limit."""
+        return getattr(self.text_config, "max_position_embeddings", None)
+
     def save_pretrained(
         self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any
     ) -> None:

@@ -71,7 +71,7 @@ def save_model(output: Path, model: Any, processor: Any) -> None:
 
 
 def _refuse_another(output: Path, recipe: Recipe, *, resume: bool) -> None:
-    digest = read_description(output)["digest"]
+    digest = read_description(output).get("digest")
     if digest != recipe.digest():
         raise ValueError(
             f"{output} holds another run (recipe {digest}, not {recipe.digest()} of "

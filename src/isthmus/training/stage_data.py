@@ -78,7 +78,7 @@ def open_data(
                 f"at most (largest feature {report.max_abs_feature:.1f})",
                 highlight=False,
             )
-    length = getattr(model.config.text_config, "max_position_embeddings", None)
+    length = model.config.max_positions
     train, held_out = (
         ConversationDataset(r.samples, processor, max_length=length, features=store) if r else None
         for r in (read, validation)

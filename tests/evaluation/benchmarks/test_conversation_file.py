@@ -108,6 +108,14 @@ def test_the_files_that_scripts_rely_on(
     assert result.cost.samples_per_second == pytest.approx(8 / result.cost.seconds)
 
 
+def test_a_recipe_that_was_laid_there_by_hand_names_no_run(
+    benchmark: ConversationFile, vlm: TinyVlm, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.json").write_text('{"name": "by.hand"}')
+    result = evaluate(vlm.model, vlm.processor, benchmark, folder=str(tmp_path), max_new_tokens=1)
+    assert (result.provenance.recipe, result.provenance.training_seed) == ("", None)
+
+
 def test_the_fingerprint_follows_pictures_too(tmp_path: Path) -> None:
     from isthmus.evaluation import fingerprint
 
