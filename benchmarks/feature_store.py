@@ -6,6 +6,10 @@ Seconds per training step (making the batch, forward, backward, optimizer) are m
 ways in turn, on the same batches; the speed-up is the median of the ratios of neighbouring steps.
 The prediction is the ratio of the counted floating-point operations of forward and backward. It is
 what a machine would reach on which every operation is equally cheap and nothing else takes time.
+
+The text is one caption to an image, as in the stage that aligns a connector. Conversations move the
+time into the language model's attention, whose masks and softmax no count of matrix products sees:
+with six questions to an image, the large tower's speed-up was 0.79 to 0.86 of the predicted one.
 """
 
 from dataclasses import dataclass
@@ -194,11 +198,11 @@ class Steps:
 def stage_of(
     trained: tuple[Part, ...], schedule: Schedule, *, num: int, feature_store: bool = False
 ) -> Stage:
-    """Returns a stage over scenes of the microworld."""
+    """Returns a stage over captioned scenes of the microworld."""
     return Stage(
         name="benchmark",
         train=trained,
-        data=MicroworldData(split="train", num=num),
+        data=MicroworldData(split="train", num=num, turns=1, tasks=("caption",)),
         schedule=schedule,
         feature_store=feature_store,
     )
