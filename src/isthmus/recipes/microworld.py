@@ -36,8 +36,8 @@ def quickstart() -> Recipe:
         connector and language model trained together from the start.
     Expected: vqa_accuracy at least 0.80 on test and 0.70 on compositional scenes; the measured
         values are in the README.
-    Hardware: 2 CPU cores that compute in bfloat16, 3 GB of memory; 4 minutes with its blind twin
-        and the evaluation.
+    Hardware: 2 CPU cores that compute in bfloat16, 2 GB of memory; 3 to 4 minutes with its blind
+        twin and the evaluation.
     Command: `isthmus quickstart --output runs/quickstart`
     """
     return Recipe(
@@ -74,7 +74,7 @@ def full() -> Recipe:
 
     Paper: as `quickstart`.
     Expected: vqa_accuracy at least 0.90 on test and 0.80 on compositional scenes.
-    Hardware: 2 CPU cores that compute in bfloat16, 3 GB of memory; 30 minutes.
+    Hardware: 2 CPU cores that compute in bfloat16, 3.5 GB of memory; 20 to 30 minutes.
     Command: `isthmus train microworld.full --output runs/full`
     """
     start = quickstart()
