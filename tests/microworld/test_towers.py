@@ -219,7 +219,11 @@ MAKES: dict[str, Callable[[], Pretraining]] = {
 @pytest.mark.parametrize(
     "name", ["masked", *(pytest.param(n, marks=pytest.mark.slow) for n in MAKES if n != "masked")]
 )
-def test_an_interrupted_build_ends_in_the_same_weights(tmp_path: Path, name: str) -> None:
+def test_an_interrupted_build_ends_in_the_same_weights(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Compiled, the gradient of the embeddings is summed by several threads in any order.
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     whole = weights_after(tmp_path / "whole", (99,), MAKES[name])
     parts = weights_after(tmp_path / "parts", (2, 99), MAKES[name])
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
