@@ -82,4 +82,7 @@ def test_a_second_call_finds_the_finished_runs(
     said = capsys.readouterr().out
     assert "train [/tiny]" in said
     assert f"isthmus chat {output / 'model'}" in said
+    asked = said.partition('for instance: "')[2].partition('"')[0]
+    rows = json_lines(output / "samples.jsonl")
+    assert asked in [row["question"] for row in (row["doc"] for row in rows)]
     assert f"isthmus show {output.parent / '[red]recipe.json'}" in said

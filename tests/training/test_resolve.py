@@ -1,13 +1,16 @@
 """Names in a recipe become towers and files; the embedded world takes the path of a user's data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers.utils import logging
 
 from isthmus.training import resolve
-from isthmus.training.resolve import microworld_files, read_data, tower
+from isthmus.training.resolve import build_model, microworld_files, read_data, tower
 from isthmus.training.stage import FileData, MicroworldData
 from tests.tiny_data import write_data
+from tests.training.tiny_recipe import tiny_recipe
 
 VAL = MicroworldData(split="val", num=4, seed=1)
 
@@ -80,3 +83,19 @@ def test_towers_are_folders_ids_or_our_own() -> None:
     assert tower("./mine") == "./mine"
     with pytest.raises(ValueError, match="unknown microworld tower 'nope'"):
         tower("microworld:nope")
+
+
+def test_the_attention_kernel_is_that_of_both_towers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(tiny_recipe(tmp_path).model, attention="eager")
+    logging.enable_propagation()  # otherwise what transformers says is not seen here
+    try:
+        model, _ = build_model(config)
+    finally:
+        logging.disable_propagation()
+    for part in (model.model.vision_tower.encoder, model.model.language_model):
+        assert part.config._attn_implementation == "eager"
+    assert not caplog.records
+    plain, _ = build_model(replace(config, attention=None))
+    assert plain.model.language_model.config._attn_implementation == "sdpa"

@@ -211,7 +211,9 @@ def _say_next(measured: Measured, options: Options, console: Console) -> None:
     from isthmus.report import page
 
     output = options.output
-    picture = next((row.images[0] for row in measured.test.rows if row.images), "PICTURE")
+    shown = [row for row in measured.test.rows if row.images]
+    # It knows the questions of its world alone, so one of them to begin with.
+    asked = next((row for row in shown if row.task == "colour"), shown[0])
     cost = measured.test.cost
     console.print(
         f"\nTrained in {measured.trained.train_seconds:.0f} s at "
@@ -220,7 +222,8 @@ def _say_next(measured: Measured, options: Options, console: Console) -> None:
     )
     steps = {
         "every answer with its picture": f"{output / page.REPORT_FILE} (open it in a browser)",
-        "talk to the model": f"isthmus chat {output / 'model'} --image {picture}",
+        "talk to the model": f"isthmus chat {output / 'model'} --image {asked.images[0]}\n"
+        f'  and ask, for instance: "{asked.question}"',
         "see all that was decided": f"isthmus show {options.recipe}",
         "train on your own pictures": f"isthmus train {options.recipe} --data YOUR.json "
         f"--image-root YOUR_IMAGES --output runs/mine",

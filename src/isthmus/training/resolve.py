@@ -40,7 +40,8 @@ def build_model(
         vision_layer=config.vision_layer,
     )
     if config.attention is not None:
-        model.set_attn_implementation(config.attention)
+        for part in (model.model.vision_tower.encoder, model.model.language_model):
+            part.set_attn_implementation(config.attention)
     processor = IsthmusProcessor.from_towers(
         vision=vision,
         language=language,
