@@ -1,6 +1,8 @@
 """The HTML page of a result, with what the model's folder tells about its training."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ def page_of(
         costs=costs,
         provenance={
             **{name: _text(value) for name, value in asdict(result.provenance).items()},
+            **_left_out("not asked about", result.rejected),
+            **_left_out("not trained on", _rejected(description)),
             **{name: str(value) for name, value in description.get("versions", {}).items()},
         },
     )
@@ -49,6 +53,20 @@ def _parts(description: dict[str, Any]) -> tuple[PartRow, ...]:
     """The trainability table of the last stage."""
     stages = description.get("stages", [])
     return tuple(PartRow(**row) for row in (stages[-1]["parts"] if stages else []))
+
+
+def _rejected(description: dict[str, Any]) -> Counter[str]:
+    """The rows that the stages left out, by reason."""
+    counts: Counter[str] = Counter()
+    for stage in description.get("stages", []):
+        counts.update(stage.get("rejected", {}))
+    return counts
+
+
+def _left_out(title: str, rejected: Mapping[str, int]) -> dict[str, str]:
+    """A line on rows that could not be used; none when all could."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+    return {f"rows {title}": f"{sum(rejected.values())}: {reasons}"} if rejected else {}
 
 
 def _text(value: Any) -> str:

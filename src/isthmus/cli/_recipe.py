@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import recipes
+from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.evaluation.results import RECIPE_FILE
 from isthmus.training.stage import FileData, Recipe
 
@@ -37,7 +38,11 @@ def find(text: str) -> Recipe:
 
 
 def with_files(
-    recipe: Recipe, data: Path | None, image_root: Path | None, validation: Path | None = None
+    recipe: Recipe,
+    data: Path | None,
+    image_root: Path | None,
+    validation: Path | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
 ) -> Recipe:
     """Returns the recipe on the user's data, or as it is when there is none.
 
@@ -46,6 +51,7 @@ def with_files(
         data: file to learn from, in every stage.
         image_root: folder that its image paths start from; the folder of `data` when None.
         validation: file to validate with.
+        max_bad_share: of the rows of each file that may be unusable.
 
     Raises:
         ValueError: a file does not exist, or one is given without `data`.
@@ -60,8 +66,12 @@ def with_files(
     for kind, path in files.items():
         if path is not None and not path.exists():
             raise ValueError(f"the {kind} {path} does not exist")
-    held_out = FileData(file=validation, image_root=root) if validation else None
-    return recipe.with_data(FileData(file=data, image_root=root), validation=held_out)
+
+    def opened(file: Path) -> FileData:
+        return FileData(file=file, image_root=root, max_bad_share=max_bad_share)
+
+    held_out = opened(validation) if validation else None
+    return recipe.with_data(opened(data), validation=held_out)
 
 
 def flatten(value: Any, path: str = "") -> dict[str, str]:

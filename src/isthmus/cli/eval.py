@@ -1,13 +1,14 @@
 """Measure a trained model on your conversations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, final
 
 import tyro
 
 from isthmus.cli._console import plain
+from isthmus.data.vetting import MAX_BAD_SHARE, QUARANTINE_FILE
 
 if TYPE_CHECKING:
     from isthmus.evaluation.benchmark import Benchmark
@@ -40,6 +41,8 @@ class Options:
     """Answers written at once."""
     blind: bool = False
     """Withhold the pictures, to see what the words alone give away."""
+    max_bad_share: float = MAX_BAD_SHARE
+    """Share of rows that may be unusable; they are left out, and named in quarantine.jsonl."""
     seed: int = 0
     """Of the bootstrap intervals."""
 
@@ -49,18 +52,31 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="isthmus eval")
     from isthmus.cli._model import open_model
     from isthmus.cli._page import page_of
+    from isthmus.data.vetting import encoding_of, vet
     from isthmus.evaluation import results
     from isthmus.evaluation.benchmarks import of_kind
+    from isthmus.evaluation.generation import askable
     from isthmus.evaluation.runner import evaluate
     from isthmus.report import page
     from isthmus.report.sections import bars
 
     root = options.data.parent if options.image_root is None else options.image_root
-    # Faults of the data show before the model is loaded.
-    make = cast("Callable[[Path, Path], Benchmark]", of_kind(options.benchmark))
-    benchmark = make(options.data, root)
-    model, processor = open_model(options.model)
     console = plain()
+    shown = console if console.is_terminal else None
+    make = cast("Callable[..., Benchmark]", of_kind(options.benchmark))
+    if not options.data.is_file():  # it shows before the model is loaded
+        raise ValueError(f"the data file {options.data} does not exist")
+    model, processor = open_model(options.model)
+    vetted = vet(
+        options.data,
+        root,
+        check=askable(processor, model.config.max_positions),
+        about=encoding_of(processor, model.config.max_positions),
+        console=shown,
+    )
+    vetted.write(options.output)
+    vetted.check_share(options.max_bad_share)
+    benchmark = make(options.data, root, samples=vetted.samples)
     result = evaluate(
         model,
         processor,
@@ -70,8 +86,9 @@ def main(arguments: Sequence[str]) -> None:
         blind=options.blind,
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
-        console=console if console.is_terminal else None,
+        console=shown,
     )
+    result = replace(result, rejected=vetted.counts)
     results.write(result, options.output)
     report = page_of(
         result,
@@ -88,6 +105,11 @@ def main(arguments: Sequence[str]) -> None:
     for name, score in result.metrics.items():
         low, high = score.interval.low, score.interval.high
         console.print(f"{name}  {score.value:.4f}  ({low:.4f} to {high:.4f})  n={score.count}")
+    if vetted.rejected:
+        console.print(
+            f"\n{len(vetted.rejected)} rows cannot be used; "
+            f"{options.output / QUARANTINE_FILE} says why."
+        )
     if result.num_cut:
         console.print(f"\n{result.num_cut} answers were cut off; --max-new-tokens gives more room.")
     console.print(f"\nEvery answer with its picture: {options.output / page.REPORT_FILE}")

@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from isthmus.cli._console import plain
+from isthmus.data.vetting import MAX_BAD_SHARE
 
 if TYPE_CHECKING:
     from isthmus.training.stage import Recipe
@@ -34,6 +35,8 @@ class Options:
     """Folder that the image paths of --data start from; the folder of --data when left out."""
     validation: Path | None = None
     """A file of the same kind whose loss is logged while --data is learned from."""
+    max_bad_share: float = MAX_BAD_SHARE
+    """Share of the rows of your files that may be unusable; quarantine.jsonl names those."""
     connector: str | None = None
     """Another kind of connector, with its defaults, in place of the recipe's."""
     resume: bool = False
@@ -56,7 +59,9 @@ def main(arguments: Sequence[str]) -> None:
     from isthmus.cli._recipe import with_files
 
     recipe = _override(_chosen(options.recipe, options.connector), overrides, options.recipe)
-    recipe = with_files(recipe, options.data, options.image_root, options.validation)
+    recipe = with_files(
+        recipe, options.data, options.image_root, options.validation, options.max_bad_share
+    )
     from isthmus.cli._quiet import hush_libraries
     from isthmus.training.loop import train
 

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from isthmus.axes import IGNORED_LABEL
+from isthmus.data.faults import Fault
 from isthmus.data.processor import Processor
 from isthmus.data.rendering import TO_MARK, render, render_answers
 from isthmus.data.sample import Message, Sample
@@ -30,12 +31,20 @@ class EncodedConversation:
     """Token ids of the answers, `IGNORED_LABEL` elsewhere; not shifted."""
 
 
-def encode(sample: Sample, processor: Processor) -> EncodedConversation:
+def encode(
+    sample: Sample, processor: Processor, max_length: int | None = None
+) -> EncodedConversation:
     """Returns the token ids of a conversation, and which of them the model learns to write.
 
+    Args:
+        sample: conversation with its images.
+        processor: tokenizer, template and image token.
+        max_length: tokens that the language model takes.
+
     Raises:
-        ValueError: the template does not tell the answers, the sample has no supervised token, or
-            its text spells the image token.
+        ValueError: the template does not tell the answers.
+        Fault: the sample has no supervised token, is too long, its text spells the image token,
+            or the template refuses it.
     """
     rendered, answers = render_answers(sample.messages, processor, sample.id)
     if not answers:
@@ -52,8 +61,15 @@ def encode(sample: Sample, processor: Processor) -> EncodedConversation:
     input_ids, repeats = _expand(encoding["input_ids"], len(sample.images), processor, sample.id)
     expanded_labels = torch.tensor(labels, dtype=torch.int32).repeat_interleave(repeats)
     if not (expanded_labels[1:] != IGNORED_LABEL).any():
-        raise ValueError(
-            f"{sample.id}: no supervised token; the chat template drops the answer {answers!r:.80}"
+        raise Fault(
+            "no_label",
+            f"{sample.id}: no supervised token; the chat template drops the answer {answers!r:.80}",
+        )
+    if max_length is not None and len(input_ids) > max_length:
+        raise Fault(
+            "too_long",
+            f"{sample.id}: {len(input_ids)} tokens, but the language model takes {max_length}; "
+            "shorten the sample or drop it",
         )
     return EncodedConversation(input_ids, expanded_labels)
 
@@ -81,9 +97,10 @@ def _expand(
     compact = torch.tensor(ids, dtype=torch.int32)
     is_image = compact == processor.image_token_id
     if (found := int(is_image.sum())) != num_images:
-        raise ValueError(
+        raise Fault(
+            "image_marks",
             f"{name}: {found} image tokens {processor.image_token!r} for {num_images} images; "
-            f"the text may spell the token, or the chat template may drop an image"
+            f"the text may spell the token, or the chat template may drop an image",
         )
     repeats = torch.where(is_image, processor.num_image_tokens, 1)
     return compact.repeat_interleave(repeats), repeats

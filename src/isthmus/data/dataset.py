@@ -71,18 +71,12 @@ class ConversationDataset:
         """Returns an encoded conversation.
 
         Raises:
-            ValueError: it has no supervised token, or is longer than `max_length`.
+            ValueError: see `encode`.
         """
         with self._tokenizing:
             if index not in self._encoded:
                 sample = self.samples[index]
-                encoded = encode(sample, self.processor)
-                if self.max_length is not None and len(encoded.input_ids) > self.max_length:
-                    raise ValueError(
-                        f"{sample.id}: {len(encoded.input_ids)} tokens, but the language model "
-                        f"takes {self.max_length}; shorten the sample or drop it"
-                    )
-                self._encoded[index] = encoded
+                self._encoded[index] = encode(sample, self.processor, self.max_length)
             return self._encoded[index]
 
     def batch(self, indices: Sequence[int]) -> Batch:

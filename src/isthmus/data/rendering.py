@@ -10,8 +10,10 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from isthmus.data.faults import Fault
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Message, Text
 
@@ -125,10 +127,13 @@ def _jinja(
         )
     # Templates of language models join text, so they get text; one that knows images gets parts.
     image_text = None if processor.image_token in template else processor.image_token
-    rendered: Any = render_jinja_template(  # its annotation names one of the two only
-        conversations=[[message.to_chat(image_text) for message in messages]],
-        chat_template=template,
-        **processor.tokenizer.special_tokens_map,
-        **options,
-    )
+    try:
+        rendered: Any = render_jinja_template(  # its annotation names one of the two only
+            conversations=[[message.to_chat(image_text) for message in messages]],
+            chat_template=template,
+            **processor.tokenizer.special_tokens_map,
+            **options,
+        )
+    except TemplateError as error:  # many insist on turns that alternate, or on no system turn
+        raise Fault("chat_template", f"{name}: the chat template refuses it: {error}") from error
     return rendered

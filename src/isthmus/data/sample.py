@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, final, get_args
 
+from isthmus.data.faults import Fault
 from isthmus.geometry.boxes import Box
 
 Role = Literal["system", "user", "assistant"]
@@ -80,19 +81,24 @@ class Sample:
         """Checks that images and places agree, and that there is an answer to learn.
 
         Raises:
-            ValueError: there are more or fewer places than images, no answer, or an empty one.
+            Fault: there are more or fewer places than images, no answer, or an empty one.
         """
         places = sum(message.num_images for message in self.messages)
         if places != len(self.images):
-            raise ValueError(
+            raise Fault(
+                "image_marks",
                 f"{self.id}: {places} image marks for {len(self.images)} images; "
-                f"each image needs exactly one mark in the messages"
+                f"each image needs exactly one mark in the messages",
             )
         answers = [message.text for message in self.messages if message.role == "assistant"]
         if not answers:
-            raise ValueError(f"{self.id}: no assistant turn; a sample needs an answer to learn")
+            raise Fault(
+                "no_answer", f"{self.id}: no assistant turn; a sample needs an answer to learn"
+            )
         if not all(answer.strip() for answer in answers):
-            raise ValueError(f"{self.id}: an assistant turn is empty; drop the turn or fill it")
+            raise Fault(
+                "empty_answer", f"{self.id}: an assistant turn is empty; drop the turn or fill it"
+            )
 
     @property
     def boxes(self) -> tuple[Box, ...]:

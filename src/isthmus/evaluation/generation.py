@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 from isthmus.data.conversation import prompt as encode_prompt
+from isthmus.data.faults import Fault
 from isthmus.data.processor import Processor
+from isthmus.data.sample import Sample
+from isthmus.data.vetting import Check
 from isthmus.evaluation.encoding import image_inputs, left_padded
-from isthmus.evaluation.requests import Answer, Generate, Locate
+from isthmus.evaluation.requests import Answer, Generate, Locate, split_last_answer
 from isthmus.geometry.boxes import parse_boxes
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 
@@ -26,6 +29,18 @@ def batches(
     ]
     encoded.sort(key=lambda pair: (pair[0].max_new_tokens, len(pair[1])), reverse=True)
     return [encoded[start : start + batch_size] for start in range(0, len(encoded), batch_size)]
+
+
+def askable(processor: Processor, max_positions: int | None) -> Check:
+    """Returns what tries whether the last answer of a sample can be asked for."""
+
+    def check(sample: Sample) -> None:
+        prompt, _ = split_last_answer(sample)
+        _check_length(
+            sample.id, encode_prompt(prompt.messages, processor, sample.id), max_positions
+        )
+
+    return check
 
 
 def generate(
@@ -85,12 +100,17 @@ def _room(
     if context is None:
         return asked
     request, prompt = max(batch, key=lambda pair: len(pair[1]))
-    if len(prompt) >= context:
-        raise ValueError(
-            f"{request.id}: the prompt has {len(prompt)} tokens and the language model takes "
-            f"{context}, answer included; shorten the conversation or drop it"
-        )
+    _check_length(request.id, prompt, context)
     return min(asked, context - len(prompt))
+
+
+def _check_length(name: str, prompt: Sequence[int], context: int | None) -> None:
+    if context is not None and len(prompt) >= context:
+        raise Fault(
+            "too_long",
+            f"{name}: the prompt has {len(prompt)} tokens and the language model takes {context}, "
+            "answer included; shorten the conversation or drop it",
+        )
 
 
 def _answer(

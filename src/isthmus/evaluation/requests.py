@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from isthmus.data.faults import Fault
 from isthmus.data.sample import ImagePart, Message, Sample, Text
 from isthmus.geometry.boxes import Box
 
@@ -120,19 +121,21 @@ def split_last_answer(sample: Sample) -> tuple[Prompt, str]:
     """Cuts a conversation before the last turn of the assistant; what follows it is left out.
 
     Raises:
-        ValueError: nothing stands before that turn, or it shows an image.
+        Fault: nothing stands before that turn, or it shows an image.
     """
     place = max(n for n, turn in enumerate(sample.messages) if turn.role == "assistant")
     turns, last = sample.messages[:place], sample.messages[place]
     if not turns:
-        raise ValueError(
+        raise Fault(
+            "no_question",
             f"sample {sample.id!r} begins with the assistant's last turn; expected a question "
-            "before the answer to score"
+            "before the answer to score",
         )
     if last.num_images:
-        raise ValueError(
+        raise Fault(
+            "wrong_layout",
             f"sample {sample.id!r} shows an image in its last answer, which is to be scored as "
-            "text; move the image into a turn of the user"
+            "text; move the image into a turn of the user",
         )
     images = sample.images[: sum(turn.num_images for turn in turns)]
     return Prompt(messages=turns, images=images), last.text.strip()

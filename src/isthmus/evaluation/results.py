@@ -76,6 +76,8 @@ class Result:
     cost: Cost
     baselines: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     """The same metrics for answers that did not come from the model, by baseline."""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Rows of the file that could not be asked about, by reason."""
 
     def beside(self, name: str, metrics: Mapping[str, Score]) -> "Result":
         """Returns the result with one more baseline, such as the blind model's metrics.
@@ -114,11 +116,15 @@ class Result:
             "baselines": {name: _full(metrics) for name, metrics in self.baselines.items()},
             "headline": self.headline,
             "answers_cut": self.num_cut,
+            "rejected": dict(self.rejected),
             "configs": {self.benchmark: {"task": self.benchmark, "output_type": "mixed"}},
             "versions": {self.benchmark: 1},
             "n-shot": {self.benchmark: 0},
             "n-samples": {
-                self.benchmark: {"original": len(self.rows), "effective": len(self.rows)}
+                self.benchmark: {
+                    "original": len(self.rows) + sum(self.rejected.values()),
+                    "effective": len(self.rows),
+                }
             },
             "config": {"model": "isthmus", "model_args": f"pretrained={self.provenance.model}"},
             "model_name": self.provenance.model,

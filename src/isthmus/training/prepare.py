@@ -1,5 +1,6 @@
 """Before the first step of a stage: freeze, open the data, build the optimizer, restore."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,6 +133,7 @@ def prepare(run: Run, number: int) -> Prepared:
         run.model,
         run.processor,
         tower=tower,
+        output=run.output,
         accelerator=accelerator,
         console=run.console,
     )
@@ -159,6 +161,7 @@ def prepare(run: Run, number: int) -> Prepared:
             "name": stage.name,
             "steps": num_steps,
             "samples": len(data.train),
+            "rejected": dict(Counter(each.reason for each in data.rejected)),
             "data": data.fingerprint,
             "parts": [row.to_dict() for row in rows],
             "feature_store": data.store.to_dict() if data.store else None,

@@ -1,31 +1,16 @@
 """The names in a recipe, and the things they stand for."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import final
 
-from isthmus.data import sources
 from isthmus.data.cache import cache_root
-from isthmus.data.sample import Sample
-from isthmus.evaluation import fingerprint
 from isthmus.microworld.source import world_digest
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
-from isthmus.training.stage import Data, FileData, MicroworldData, ModelConfig
+from isthmus.training.stage import FileData, MicroworldData, ModelConfig
 
 MICROWORLD = "microworld:"
-
-
-@final
-@dataclass(frozen=True)
-class ReadData:
-    """Samples of a stage, and the fingerprint of the file they came from."""
-
-    samples: Sequence[Sample]
-    fingerprint: str
 
 
 def build_model(
@@ -68,23 +53,6 @@ def tower(name: str) -> str:
     from isthmus.microworld import towers
 
     return str(towers.path(name.removeprefix(MICROWORLD)))
-
-
-def read_data(data: Data, *, blind: bool) -> ReadData:
-    """Reads the samples of a stage.
-
-    Args:
-        data: where they are.
-        blind: whether their images are dropped.
-
-    Raises:
-        ValueError: a row cannot be used.
-    """
-    files = data if isinstance(data, FileData) else microworld_files(data)
-    samples = list(sources.read(files.file, files.image_root))
-    if blind:
-        samples = [sample.without_images() for sample in samples]
-    return ReadData(samples, fingerprint.of_files([files.file]))
 
 
 def microworld_files(data: MicroworldData) -> FileData:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from isthmus.data.vetting import QUARANTINE_FILE
 from isthmus.evaluation.results import RECIPE_FILE
 from isthmus.training.checkpoint import CHECKPOINTS
 from isthmus.training.log import LOG_NAME, TENSORBOARD_NAME
@@ -27,6 +28,7 @@ def claim(output: Path, recipe: Recipe, *, resume: bool) -> None:
     elif _has_begun(output):  # a run that failed before its first step left nothing to keep
         _refuse_another(output, recipe, resume=resume)
         return
+    (output / QUARANTINE_FILE).unlink(missing_ok=True)
     describe(output, recipe)
 
 

@@ -9,6 +9,7 @@ from typing import Literal, final
 
 from isthmus.config import Config
 from isthmus.connectors.base import ConnectorConfig
+from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.objectives.base import ObjectiveConfig
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.training.schedule import Schedule
@@ -46,6 +47,17 @@ class FileData(Config):
     """JSON array or JSON lines."""
     image_root: Path
     """Folder in which the images of every row lie."""
+    max_bad_share: float = MAX_BAD_SHARE
+    """Share of rows that may be unusable; they are left out, and named in quarantine.jsonl."""
+
+    def __post_init__(self) -> None:
+        """Checks the share.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share is {self.max_bad_share}; expected a share in [0, 1]")
 
 
 @final

@@ -16,10 +16,11 @@ from isthmus.data.cache import cache_root
 from isthmus.data.dataset import ConversationDataset, read_pixels
 from isthmus.data.order import share
 from isthmus.data.processor import Processor
+from isthmus.data.vetting import QUARANTINE_FILE, Rejected
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.training.feature_store import FeatureStore, StoreReport
-from isthmus.training.resolve import read_data
-from isthmus.training.stage import Stage
+from isthmus.training.read_data import ReadData, read_data
+from isthmus.training.stage import Data, Stage
 from isthmus.training.step import Piece, autocast
 
 _UNSEEN_BY_FEATURES = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version"})
@@ -37,6 +38,8 @@ class StageData:
     """Of the file that is learned from."""
     store: StoreReport | None
     """What the feature store holds for the stage, if it is used."""
+    rejected: Sequence[Rejected]
+    """Rows that are used neither to train nor to validate."""
 
 
 def open_data(
@@ -45,6 +48,7 @@ def open_data(
     processor: Processor,
     *,
     tower: str,
+    output: Path,
     accelerator: Accelerator,
     console: Console,
 ) -> StageData:
@@ -55,15 +59,35 @@ def open_data(
         model: holds the tower.
         processor: of the model.
         tower: fingerprint of the tower's weights.
+        output: folder whose quarantine.jsonl names the rows that are left out.
         accelerator: the main process writes caches, the others wait for it and read them.
-        console: is told about the feature store.
+        console: is told about rows that are left out, and about the feature store.
 
     Raises:
-        ValueError: a row cannot be used, or there is none.
+        ValueError: too large a share of the rows cannot be used.
     """
+    length = model.config.max_positions
+
+    def read_rows(data: Data) -> ReadData:
+        return read_data(
+            data,
+            processor,
+            max_length=length,
+            blind=stage.blind,
+            quarantine=output,
+            num_workers=stage.num_workers,
+            console=console,
+        )
+
     with accelerator.main_process_first():
-        read = read_data(stage.data, blind=stage.blind)
-        validation = read_data(stage.validation, blind=stage.blind) if stage.validation else None
+        read = read_rows(stage.data)
+        validation = read_rows(stage.validation) if stage.validation else None
+        rejected = [*read.rejected, *(validation.rejected if validation else ())]
+        if rejected:
+            console.print(
+                f"{len(rejected)} rows cannot be used; {output / QUARANTINE_FILE} says why",
+                highlight=False,
+            )
         samples = [*read.samples, *(validation.samples if validation else ())]
         images = [path for sample in samples for path in sample.images]
         store = report = None
@@ -78,13 +102,18 @@ def open_data(
                 f"at most (largest feature {report.max_abs_feature:.1f})",
                 highlight=False,
             )
-    length = model.config.max_positions
     train, held_out = (
         ConversationDataset(r.samples, processor, max_length=length, features=store) if r else None
         for r in (read, validation)
     )
     assert train is not None
-    return StageData(train=train, validation=held_out, fingerprint=read.fingerprint, store=report)
+    return StageData(
+        train=train,
+        validation=held_out,
+        fingerprint=read.fingerprint,
+        store=report,
+        rejected=rejected,
+    )
 
 
 def open_store(

@@ -10,9 +10,11 @@ from typing import Any, final
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, PreTrainedConfig
+
+from isthmus.data.images import as_seen
 
 
 @final
@@ -33,7 +35,7 @@ class Preprocessing:
 def stretch(
     image: Image.Image, *, image_size: int, resample: int
 ) -> UInt8[Tensor, "3 height width"]:
-    """Returns an image as bytes: turned upright, in colour, stretched to a square.
+    """Returns an image as bytes: as a person sees it, stretched to a square.
 
     Differs: some towers (CLIP) were trained on the middle of each image; here all of it is seen.
 
@@ -42,8 +44,7 @@ def stretch(
         image_size: height and width of the square, pixels.
         resample: Pillow's number of the interpolation.
     """
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    resized = upright.resize((image_size, image_size), Image.Resampling(resample))
+    resized = as_seen(image).resize((image_size, image_size), Image.Resampling(resample))
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 

@@ -6,16 +6,31 @@ more module here that binds `SOURCE` to a `Source`.
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from isthmus import kinds
+from isthmus.data.faults import Fault
 from isthmus.data.sample import Sample
 from isthmus.data.sources.base import Source
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of a data file, read."""
+
+    row: int
+    """Number of the row or line, from 1."""
+    id: str
+    """The sample's, as far as the row could be read."""
+    content: Sample | Fault
+    """The sample, or what is wrong with the row."""
+
+
 def read(file: Path, image_root: Path) -> Iterator[Sample]:
-    """Yields the samples of a data file, whichever layout it has.
+    """Yields the samples of a data file that has to be free of faults.
 
     Args:
         file: JSON array or JSON lines of rows.
@@ -24,52 +39,79 @@ def read(file: Path, image_root: Path) -> Iterator[Sample]:
     Raises:
         ValueError: a row can't be used; the message names the file, the row (from 1) and why.
     """
+    for entry in entries(file, image_root):
+        if isinstance(entry.content, Fault):
+            fault = entry.content
+            raise Fault(fault.reason, f"{file}, row {entry.row}: {fault}") from fault
+        yield entry.content
+
+
+def entries(file: Path, image_root: Path) -> Iterator[Entry]:
+    """Yields the rows of a data file, whichever layout it has, each with its sample or its fault.
+
+    Args:
+        file: JSON array or JSON lines of rows.
+        image_root: folder in which the images of every row lie.
+
+    Raises:
+        ValueError: the file does not exist, holds no row, or is an array that is no JSON.
+    """
     sources = {
         source.key: source
         for source in (kinds.load(__name__, kind).SOURCE() for kind in kinds.names(__name__))
     }
     number = 0
     for number, row in _rows(file):
+        name = f"{file.stem}-{number}"
+        content: Sample | Fault
         try:
-            sample = _sample(row, sources, f"{file.stem}-{number}", image_root)
-        except ValueError as error:
-            raise ValueError(f"{file}, row {number}: {error}") from error
-        yield sample
+            row = _decoded(row)
+            content = _source(row, sources).sample(row, name=name, image_root=image_root)
+            name = content.id
+        except Fault as fault:
+            name = str(row.get("id", name)) if isinstance(row, dict) else name
+            content = fault
+        yield Entry(number, name, content)
     if not number:
         raise ValueError(f"{file} holds no row; expected a JSON array or JSON lines")
 
 
-def _sample(row: Any, sources: dict[str, Source], name: str, image_root: Path) -> Sample:
-    if isinstance(row, str):
+def _decoded(row: Any) -> dict[str, Any]:
+    if isinstance(row, bytes):
         try:
             row = json.loads(row)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error})") from error
+        except (ValueError, RecursionError) as error:  # JSON's own, that of text, or of a number
+            raise Fault("broken_json", f"not JSON ({error})") from error
     if not isinstance(row, dict):
-        raise ValueError(f"a row is {row!r:.80}; expected an object")
+        raise Fault("wrong_layout", f"a row is {row!r:.80}; expected an object")
+    return row
+
+
+def _source(row: dict[str, Any], sources: dict[str, Source]) -> Source:
     for key, source in sources.items():
         if key in row:
-            return source.sample(row, name=name, image_root=image_root)
-    raise ValueError(f"the keys {', '.join(row)} name no layout; expected {' or '.join(sources)}")
+            return source
+    found, expected = ", ".join(row), " or ".join(sources)
+    raise Fault("wrong_layout", f"the keys {found} name no layout; expected {expected}")
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yields row number and row; a line of JSON lines is yielded undecoded, faults and all."""
+    """Yields row number and row; a line of JSON lines is yielded as bytes, faults and all."""
     if not file.is_file():
         raise ValueError(f"the data file {file} does not exist")
-    with file.open(encoding="utf-8") as lines:
-        if _first_character(file) == "[":
+    with file.open("rb") as lines:
+        if _is_array(file):
             try:
                 rows = json.load(lines)
-            except json.JSONDecodeError as error:
+            except ValueError as error:
                 raise ValueError(f"{file} is not JSON ({error})") from error
             yield from enumerate(rows, start=1)
         else:
             yield from ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
 
 
-def _first_character(file: Path) -> str:
-    with file.open(encoding="utf-8") as text:
+def _is_array(file: Path) -> bool:
+    with file.open("rb") as text:
         while (character := text.read(1)).isspace():
             pass
-    return character
+    return character == b"["

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from isthmus.data.faults import Fault
 from isthmus.data.sample import Sample
 
 Row = Mapping[str, Any]
@@ -27,7 +28,7 @@ class Source(ABC):
             image_root: folder in which every image lies.
 
         Raises:
-            ValueError: the row is not of this layout, or breaks a rule of `Sample`.
+            Fault: the row is not of this layout, or breaks a rule of `Sample`.
         """
 
 
@@ -35,7 +36,7 @@ def image_paths(names: Any, image_root: Path) -> tuple[Path, ...]:
     """Returns the absolute paths of images named in a row, one name or a list of them.
 
     Raises:
-        ValueError: a name is no string, leaves the image root, or names no file.
+        Fault: a name is no string, leaves the image root, or names no file.
     """
     return tuple(_image_path(name, image_root) for name in _as_list(names))
 
@@ -44,10 +45,10 @@ def expect(value: Any, kind: type[str] | type[list] | type[dict], what: str) -> 
     """Returns the value when it is of the kind.
 
     Raises:
-        ValueError: it is not.
+        Fault: it is not.
     """
     if not isinstance(value, kind):
-        raise ValueError(f"{what} is {value!r:.80}; expected {_NAMES[kind.__name__]}")
+        raise Fault("wrong_layout", f"{what} is {value!r:.80}; expected {_NAMES[kind.__name__]}")
     return value
 
 
@@ -64,7 +65,17 @@ def _image_path(name: Any, image_root: Path) -> Path:
     root = os.path.abspath(image_root)  # noqa: PTH100 (lexical: links inside the root are the user's)
     path = os.path.normpath(os.path.join(root, expect(name, str, "an image")))  # noqa: PTH118
     if os.path.commonpath((root, path)) != root:
-        raise ValueError(f"the image {name!r} leaves the image root {image_root}; move it inside")
-    if not Path(path).is_file():
-        raise ValueError(f"the image {name!r} is not in the image root {image_root}")
+        raise Fault(
+            "outside_image_root",
+            f"the image {name!r} leaves the image root {image_root}; move it inside",
+        )
+    if not _is_file(Path(path)):
+        raise Fault("image_missing", f"the image {name!r} is not in the image root {image_root}")
     return Path(path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name that a file could have
+        return False

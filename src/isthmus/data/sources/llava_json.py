@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
+from isthmus.data.faults import Fault
 from isthmus.data.sample import ImagePart, Message, Role, Sample, Text
 from isthmus.data.sources.base import Row, Source, expect, image_paths
 
@@ -47,7 +48,9 @@ def _message(value: Any) -> Message:
     turn = expect(value, dict, "a turn")
     speaker = turn.get("from")
     if speaker not in ROLE_OF:
-        raise ValueError(f"a turn is from {speaker!r}; expected one of {', '.join(ROLE_OF)}")
+        raise Fault(
+            "wrong_layout", f"a turn is from {speaker!r}; expected one of {', '.join(ROLE_OF)}"
+        )
     return Message(ROLE_OF[speaker], tuple(_parts(expect(turn.get("value"), str, "value"))))
 
 

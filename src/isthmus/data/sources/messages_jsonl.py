@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, cast, final
 
+from isthmus.data.faults import Fault
 from isthmus.data.sample import ROLES, ImagePart, Message, Role, Sample, Text
 from isthmus.data.sources.base import Row, Source, expect, image_paths
 
@@ -29,9 +30,10 @@ class MessagesSource(Source):
         messages = tuple(_message(m) for m in expect(row["messages"], list, "messages"))
         listed, held = row.get("images", row.get("image")), _held(row["messages"])
         if listed and held:
-            raise ValueError(
+            raise Fault(
+                "wrong_layout",
                 f"images are named by the row, as {listed!r:.80}, and by its content parts, as "
-                f"{held!r:.80}; name all of them in one place"
+                f"{held!r:.80}; name all of them in one place",
             )
         return Sample(
             id=str(row.get("id", name)),
@@ -46,7 +48,9 @@ def _message(value: Any) -> Message:
     message = expect(value, dict, "a message")
     role = message.get("role")
     if role not in ROLES:
-        raise ValueError(f"a message has the role {role!r}; expected one of {', '.join(ROLES)}")
+        raise Fault(
+            "wrong_layout", f"a message has the role {role!r}; expected one of {', '.join(ROLES)}"
+        )
     content = message.get("content")
     if isinstance(content, str):
         return Message(cast(Role, role), (Text(content),))
@@ -58,14 +62,17 @@ def _part(value: Any) -> Text | ImagePart:
     if part.get("type") == "image":
         for key in UNREAD_SOURCES:
             if part.get(key) is not None:
-                raise ValueError(
+                raise Fault(
+                    "wrong_layout",
                     f"an image part holds a {key}, {part[key]!r:.80}, and data is only read from "
-                    "files; save the image in the image root and give its path"
+                    "files; save the image in the image root and give its path",
                 )
         return ImagePart()
     if part.get("type") == "text":
         return Text(expect(part.get("text"), str, "the text of a content part"))
-    raise ValueError(f"a content part has the type {part.get('type')!r}; expected image or text")
+    raise Fault(
+        "wrong_layout", f"a content part has the type {part.get('type')!r}; expected image or text"
+    )
 
 
 def _held(messages: list[dict[str, Any]]) -> list[Any]:

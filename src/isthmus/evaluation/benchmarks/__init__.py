@@ -1,7 +1,7 @@
 """The benchmarks, one file each; the folder is the registry.
 
 A module binds `BENCHMARK` to a final class whose constructor takes the data file and the image root
-first, then what this benchmark alone needs.
+first, then `samples` where the file is already read, then what this benchmark alone needs.
 """
 
 from isthmus import kinds

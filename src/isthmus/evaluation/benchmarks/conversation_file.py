@@ -1,7 +1,7 @@
 """A user's own file: the last answer of each conversation, asked again and compared."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -26,14 +26,18 @@ _WRITTEN_BOX = re.compile(r"\[\[\s*(\d{2,3})\s*,")
 class ConversationFile(Benchmark):
     """Exact match over the last assistant turn of each conversation; earlier turns are context."""
 
-    def __init__(self, file: Path, image_root: Path) -> None:
+    def __init__(
+        self, file: Path, image_root: Path, *, samples: Sequence[Sample] | None = None
+    ) -> None:
         """Reads the conversations.
 
         Args:
             file: LLaVA JSON or messages JSONL.
             image_root: Folder that the image paths of the file start from.
+            samples: Those of the file that are asked about; None reads it, and refuses faulty rows.
         """
-        samples = list(read(file, image_root))
+        if samples is None:
+            samples = list(read(file, image_root))
         if not samples:
             raise ValueError(f"{file} holds no conversation; expected at least one to score")
         self._file = file

@@ -1,7 +1,7 @@
 """The microworld: questions, signs, boxes and captions about scenes whose truth is exact."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -70,6 +70,7 @@ class Microworld(Benchmark):
         file: Path,
         image_root: Path,
         *,
+        samples: Sequence[Sample] | None = None,
         train_file: Path | None = None,
         train_image_root: Path | None = None,
     ) -> None:
@@ -78,11 +79,13 @@ class Microworld(Benchmark):
         Args:
             file: Messages JSONL of the scenes to be scored.
             image_root: Folder that its image paths start from.
+            samples: Those of the file that are asked about; None reads it, and refuses faulty rows.
             train_file: Messages JSONL of the training scenes; the most frequent answer of each of
                 its tasks is the `majority` baseline. None leaves the baseline out.
             train_image_root: As `image_root`; the folder of `train_file` when None.
         """
-        samples = list(read(file, image_root))
+        if samples is None:
+            samples = list(read(file, image_root))
         if not samples:
             raise ValueError(f"{file} holds no question; expected at least one to score")
         self._file = file

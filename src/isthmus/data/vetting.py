@@ -1,0 +1,200 @@
+"""Which rows of a user's file can be used: each is tried before the first is learned from.
+
+Trying takes as long as one pass over the images. What was found is kept in the cache until the
+file, one of its images or the way of encoding changes, so a resumed run does not try again.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast, final
+
+from rich.console import Console
+from rich.progress import track
+
+from isthmus.config import DIGEST_LENGTH
+from isthmus.data.ahead import made_ahead
+from isthmus.data.cache import cache_root
+from isthmus.data.faults import Fault
+from isthmus.data.images import check_image
+from isthmus.data.processor import Processor
+from isthmus.data.sample import Sample
+from isthmus.data.sources import Entry, entries
+
+QUARANTINE_FILE = "quarantine.jsonl"
+MAX_BAD_SHARE = 0.05
+"""Share of faulty rows above which something is wrong with the whole file, and not with rows."""
+
+Check = Callable[[Sample], None]
+"""Tries a sample; raises a `Fault` when it cannot be used."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A row that is not used."""
+
+    id: str
+    file: str
+    row: int
+    """Number of the row or line, from 1."""
+    reason: str
+    """Kind of the fault."""
+    message: str
+    """What is wrong, and what would mend it."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Vetted:
+    """A data file, of which every row is either used or accounted for."""
+
+    samples: Sequence[Sample]
+    rejected: Sequence[Rejected] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rejected rows by reason, the most frequent first."""
+        return dict(Counter(each.reason for each in self.rejected).most_common())
+
+    def check_share(self, max_bad_share: float) -> None:
+        """Checks that the file as a whole is sound.
+
+        Raises:
+            ValueError: a larger share of its rows is faulty, or none is left.
+        """
+        bad, seen = len(self.rejected), len(self.rejected) + len(self.samples)
+        if bad <= max_bad_share * seen and self.samples:
+            return
+        first = self.rejected[0]
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.items())
+        raise ValueError(
+            f"{first.file}: {bad} of {seen} rows cannot be used ({reasons}), more than the share "
+            f"of {max_bad_share:g}; the first is row {first.row}: {first.message}. Mend the file, "
+            "or allow more with --max-bad-share"
+        )
+
+    def write(self, folder: Path) -> None:
+        """Adds the rejected rows to those that a folder names already; each stands there once."""
+        path = folder / QUARANTINE_FILE
+        there = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        here = [json.dumps(asdict(each)) for each in self.rejected]
+        if new := [line for line in here if line not in set(there)]:
+            folder.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in new)
+
+
+def vet(
+    file: Path,
+    image_root: Path,
+    *,
+    check: Check | None = None,
+    about: Mapping[str, Any] | None = None,
+    num_workers: int = 1,
+    console: Console | None = None,
+) -> Vetted:
+    """Reads a data file and tries every row.
+
+    Args:
+        file: JSON array or JSON lines of rows.
+        image_root: folder in which the images of every row lie.
+        check: tries what is asked of a sample beyond its images, which are read in any case.
+        about: all that decides the verdict of `check`.
+        num_workers: threads that try.
+        console: where a bar shows how far it is.
+
+    Raises:
+        ValueError: the file does not exist, holds no row, or is an array that is no JSON.
+    """
+    rows = list(entries(file, image_root))
+    kept = cache_root() / "vetted" / f"{_verdict_name(file, rows, about or {})}.json"
+    if kept.exists():
+        faults = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        tried = made_ahead(_Trial(check), rows, num_workers)
+        bar = track(
+            tried,
+            description=f"trying the rows of {file.name}",
+            total=len(rows),
+            console=console,
+            transient=True,
+            disable=console is None,
+        )
+        faults = [[row.row, f.reason, str(f)] for row, f in zip(rows, bar, strict=True) if f]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(faults), encoding="utf-8")
+        unfinished.replace(kept)
+    bad = {number: (reason, message) for number, reason, message in faults}
+    return Vetted(
+        samples=[cast(Sample, row.content) for row in rows if row.row not in bad],
+        rejected=[
+            Rejected(
+                id=row.id,
+                file=str(file),
+                row=row.row,
+                reason=bad[row.row][0],
+                message=bad[row.row][1],
+            )
+            for row in rows
+            if row.row in bad
+        ],
+    )
+
+
+def encoding_of(processor: Processor, max_length: int | None) -> dict[str, Any]:
+    """Returns all that decides whether a conversation can be encoded, to tell `vet` about."""
+    vocabulary = processor.tokenizer.backend_tokenizer.to_str()
+    return {
+        "tokenizer": sha256(vocabulary.encode()).hexdigest(),
+        "chat_template": processor.chat_template,
+        "num_image_tokens": processor.num_image_tokens,
+        "max_length": max_length,
+    }
+
+
+@final
+class _Trial:
+    """Tries rows; an image that several rows show is read once."""
+
+    def __init__(self, check: Check | None):
+        self._check = check
+        self._images: dict[Path, Fault | None] = {}
+
+    def __call__(self, entry: Entry) -> Fault | None:
+        """Returns what is wrong with a row."""
+        if isinstance(entry.content, Fault):
+            return entry.content
+        for path in entry.content.images:
+            if path not in self._images:
+                self._images[path] = _fault_of(check_image, path)
+            if fault := self._images[path]:
+                return fault
+        return _fault_of(self._check, entry.content) if self._check else None
+
+
+def _fault_of(check: Callable[[Any], None], value: Any) -> Fault | None:
+    try:
+        check(value)
+    except Fault as fault:
+        return fault
+    return None
+
+
+def _verdict_name(file: Path, rows: Sequence[Entry], about: Mapping[str, Any]) -> str:
+    """Returns a name that changes with the file, its images and the way they are tried."""
+    whole = sha256(file.read_bytes())
+    whole.update(json.dumps(about, sort_keys=True).encode())
+    for row in rows:
+        if isinstance(row.content, Sample):
+            for path in row.content.images:
+                stat = path.stat()
+                whole.update(f"{path} {stat.st_size} {stat.st_mtime_ns};".encode())
+        else:
+            whole.update(f"{row.row} {row.content.reason};".encode())
+    return whole.hexdigest()[:DIGEST_LENGTH]

@@ -1,0 +1,91 @@
+"""From the data of a stage to samples that can all be used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import final
+
+from rich.console import Console
+
+from isthmus.config import digest_of
+from isthmus.data import sources
+from isthmus.data.conversation import encode
+from isthmus.data.processor import Processor
+from isthmus.data.sample import Sample
+from isthmus.data.vetting import Check, Rejected, encoding_of, vet
+from isthmus.evaluation import fingerprint
+from isthmus.training.resolve import microworld_files
+from isthmus.training.stage import Data, FileData
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ReadData:
+    """Samples of a stage, and where they came from."""
+
+    samples: Sequence[Sample]
+    fingerprint: str
+    """Of the file, and of which of its rows are used."""
+    rejected: Sequence[Rejected] = ()
+    """Rows that are not used."""
+
+
+def read_data(
+    data: Data,
+    processor: Processor,
+    *,
+    max_length: int | None = None,
+    blind: bool = False,
+    quarantine: Path | None = None,
+    num_workers: int = 0,
+    console: Console | None = None,
+) -> ReadData:
+    """Reads the samples of a stage; faulty rows of a user's file are left out and accounted for.
+
+    Args:
+        data: where they are.
+        processor: of the model that learns from them.
+        max_length: tokens that its language model takes.
+        blind: whether their images are dropped, after all that has been checked.
+        quarantine: folder whose quarantine.jsonl gets the faulty rows.
+        num_workers: threads that try the rows.
+        console: where a bar shows how far it is.
+
+    Raises:
+        ValueError: too large a share of the rows cannot be used.
+    """
+    rejected: Sequence[Rejected] = ()
+    if isinstance(data, FileData):
+        vetted = vet(
+            data.file,
+            data.image_root,
+            check=_encodable(processor, max_length),
+            about=encoding_of(processor, max_length),
+            num_workers=num_workers,
+            console=console,
+        )
+        if quarantine is not None:
+            vetted.write(quarantine)
+        vetted.check_share(data.max_bad_share)
+        samples, rejected, file = vetted.samples, vetted.rejected, data.file
+    else:  # written by ourselves
+        files = microworld_files(data)
+        samples, file = list(sources.read(files.file, files.image_root)), files.file
+    if blind:
+        samples = [sample.without_images() for sample in samples]
+    name = fingerprint.of_files([file])
+    if rejected:
+        name = digest_of([name, [each.row for each in rejected]])
+    return ReadData(samples=samples, fingerprint=name, rejected=rejected)
+
+
+def _encodable(processor: Processor, max_length: int | None) -> Check:
+    # A fast tokenizer refuses to be used by two threads at once.
+    tokenizing = Lock()
+
+    def check(sample: Sample) -> None:
+        with tokenizing:
+            encode(sample, processor, max_length)
+
+    return check
