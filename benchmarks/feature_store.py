@@ -34,7 +34,7 @@ from benchmarks.scratch import scratch_cache
 from isthmus import recipes
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.data.dataset import ConversationDataset
-from isthmus.evaluation import fingerprint
+from isthmus.modeling import fingerprint
 from isthmus.training.freeze import freeze_and_thaw, set_modes
 from isthmus.training.optim import build_optimizer
 from isthmus.training.resolve import build_model

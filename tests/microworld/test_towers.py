@@ -227,3 +227,10 @@ def test_an_interrupted_build_ends_in_the_same_weights(
     whole = weights_after(tmp_path / "whole", (99,), MAKES[name])
     parts = weights_after(tmp_path / "parts", (2, 99), MAKES[name])
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_towers_are_folders_ids_or_our_own() -> None:
+    assert towers.located("google/siglip-base-patch16-224") == "google/siglip-base-patch16-224"
+    assert towers.located("./mine") == "./mine"
+    with pytest.raises(ValueError, match="unknown microworld tower 'nope'"):
+        towers.located("microworld:nope")

@@ -34,7 +34,7 @@ def _save(output: Path, net: nn.Sequential, position: Position = FAR, **changes:
     return save_checkpoint(
         output,
         position=position,
-        weights=trained_weights(net, [net[1]]),
+        weights=trained_weights(net, [*net[1].parameters()]),
         relies_on={"tower": "abc"},
         optimizer=optimizer,
         accelerator=Accelerator(cpu=True),
@@ -66,9 +66,9 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 def test_only_trained_weights_are_held_and_tied_ones_once(tmp_path: Path) -> None:
     net = _net()
     net[2].weight = net[1].weight
-    assert set(trained_weights(net, [net[1]])) == {"1.weight", "1.bias"}
+    assert set(trained_weights(net, [*net[1].parameters()])) == {"1.weight", "1.bias"}
     with_buffers = nn.Sequential(nn.BatchNorm1d(2))
-    assert "0.running_mean" in trained_weights(with_buffers, [with_buffers[0]])
+    assert "0.running_mean" in trained_weights(with_buffers, [*with_buffers.buffers()])
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:

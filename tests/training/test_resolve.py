@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 from isthmus.data.sources import read
 from isthmus.training import resolve
-from isthmus.training.resolve import build_model, microworld_files, tower
+from isthmus.training.resolve import build_model, microworld_files
 from isthmus.training.stage import MicroworldData
 from tests.training.tiny_recipe import tiny_recipe
 
@@ -66,13 +66,6 @@ def test_a_changed_world_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     before = microworld_files(VAL)
     monkeypatch.setattr(resolve, "world_digest", lambda: "changed")
     assert microworld_files(VAL) != before
-
-
-def test_towers_are_folders_ids_or_our_own() -> None:
-    assert tower("google/siglip-base-patch16-224") == "google/siglip-base-patch16-224"
-    assert tower("./mine") == "./mine"
-    with pytest.raises(ValueError, match="unknown microworld tower 'nope'"):
-        tower("microworld:nope")
 
 
 def test_the_attention_kernel_is_that_of_both_towers(

@@ -13,11 +13,12 @@ from rich.progress import Progress
 from torch import nn
 
 from isthmus.data.processor import Processor
-from isthmus.evaluation import fingerprint, generation, likelihood
+from isthmus.evaluation import generation, likelihood
 from isthmus.evaluation.benchmark import Benchmark
 from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
 from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result
+from isthmus.modeling import fingerprint
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 
 

@@ -11,6 +11,7 @@ from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.modeling.register import register
+from isthmus.modeling.trained import TRAINED_FILE, load_trained
 from isthmus.modeling.weights import readable_weights
 
 
@@ -20,11 +21,12 @@ def load(
     """Returns the model, ready to answer, and the processor of a saved folder.
 
     Args:
-        path: folder that `save_pretrained` of both wrote.
+        path: folder that `save_pretrained` of both wrote, or training with `save` "trained".
         dtype: of the weights; as saved by default.
 
     Raises:
-        ValueError: the folder is not a complete isthmus model, or its weights are damaged.
+        ValueError: the folder is not a complete isthmus model, its weights are damaged, or the
+            towers it needs are others now.
     """
     folder = Path(path)
     for name in ("config.json", "processor_config.json"):
@@ -39,6 +41,9 @@ def load(
         raise ValueError(
             f"{folder} holds a {config.model_type!r} model; expected an 'isthmus' model"
         )
+    processor = IsthmusProcessor.from_pretrained(folder)
+    if (folder / TRAINED_FILE).is_file():
+        return load_trained(folder, config, dtype=dtype), processor
     with readable_weights(folder):
         loaded: Any = IsthmusForConditionalGeneration.from_pretrained(
             folder, config=config, dtype=dtype or "auto", output_loading_info=True
@@ -51,4 +56,4 @@ def load(
                 f"{problem.replace('_', ' ')}, such as {sorted(report[problem])[0]!r}; copy the "
                 "whole folder again"
             )
-    return model.eval(), IsthmusProcessor.from_pretrained(folder)
+    return model.eval(), processor

@@ -201,9 +201,9 @@ def _read(folder: Path) -> Checkpoint:
     return Checkpoint(folder=folder, position=position, relies_on=state["relies_on"])
 
 
-def trained_weights(trainee: nn.Module, trained: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Returns the state of some of a module's parts, by name in the whole; tied weights once."""
-    wanted = {id(v) for part in trained for v in part.state_dict(keep_vars=True).values()}
+def trained_weights(trainee: nn.Module, trained: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Returns some of a module's parameters and buffers by name; tied weights once."""
+    wanted = {id(value) for value in trained}
     found: dict[int, tuple[str, Tensor]] = {}
     for name, value in trainee.state_dict(keep_vars=True).items():
         if id(value) in wanted:

@@ -1,16 +1,17 @@
 """What learns and what stays: freezing by part, the modes that follow from it, and the table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, final
 
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from isthmus.modeling.lora import lora_parameters
 from isthmus.training.stage import Part
 
 Parts = Mapping[str, Sequence[nn.Module]]
@@ -40,32 +41,57 @@ def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
     return list({id(p): p for module in modules for p in module.parameters()}.values())
 
 
+def trained_parameters(part: Part, modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    """Returns what learns of a part: all of it, or its low-rank updates."""
+    return lora_parameters(modules) if part.lora else parameters_of(modules)
+
+
+def learned_values(parts: Parts, trained: Iterable[Part]) -> list[Tensor]:
+    """Returns what training some parts changes: parameters that learn, and running statistics."""
+    values: dict[int, Tensor] = {}
+    for part in trained:
+        modules = parts[part.name]
+        found: list[Tensor] = [*trained_parameters(part, modules)]
+        if not part.lora:
+            found += [buffer for module in modules for buffer in module.buffers()]
+        values.update((id(value), value) for value in found)
+    return list(values.values())
+
+
 def freeze_and_thaw(parts: Parts, trained: Sequence[Part]) -> list[PartRow]:
-    """Lets the trained parts learn and freezes the others; returns the table's rows.
+    """Lets what is trained learn and freezes the rest; returns the table's rows.
+
+    Low-rank updates are put in beforehand (see `add_lora`).
 
     Raises:
         ValueError: a trained part is not in the model, or has no parameters.
     """
-    rates: dict[str, float] = {part.name: part.lr for part in trained}
-    for name in rates:
+    named = {part.name: part for part in trained}
+    for name in named:
         if name not in parts:
             raise ValueError(f"the part {name!r} is not in the model; it has {', '.join(parts)}")
         if not parameters_of(parts[name]):
             raise ValueError(f"the part {name!r} has no parameters to train; leave it out")
-    if "objectives" in parts and "objectives" not in rates:
+    if "objectives" in parts and "objectives" not in named:
         raise ValueError(
             "the objectives own parameters that no part trains; add a part named 'objectives' "
             "with their learning rate"
         )
     rows = []
     for name, modules in parts.items():
-        parameters = parameters_of(modules)
+        parameters, part = parameters_of(modules), named.get(name)
+        learning = trained_parameters(part, modules) if part else []
         for parameter in parameters:
-            parameter.requires_grad_(name in rates)
-        size = sum(parameter.numel() for parameter in parameters)
-        rate = rates.get(name, 0.0)
+            parameter.requires_grad_(False)
+        for parameter in learning:
+            parameter.requires_grad_(True)
         rows.append(
-            PartRow(part=name, parameters=size, trainable=size if name in rates else 0, lr=rate)
+            PartRow(
+                part=name,
+                parameters=sum(parameter.numel() for parameter in parameters),
+                trainable=sum(parameter.numel() for parameter in learning),
+                lr=part.lr if part else 0.0,
+            )
         )
     return rows
 

@@ -8,6 +8,7 @@ had not been.
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -18,10 +19,12 @@ from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor, nn
 
-from isthmus.evaluation import fingerprint
+from isthmus.modeling import fingerprint
+from isthmus.modeling.lora import merge_lora
+from isthmus.modeling.trained import Towers, save_trained
 from isthmus.training import run_folder
 from isthmus.training.checkpoint import Position, last_checkpoint, save_checkpoint, trained_weights
-from isthmus.training.freeze import recomputed_layers, set_modes
+from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
 from isthmus.training.log import RunLog
 from isthmus.training.optim import set_lr
 from isthmus.training.prepare import Prepared, Run, prepare
@@ -89,12 +92,33 @@ def train(
             run.position = replace(run.position, stage=number + 1, stage_step=0)
 
     if is_main:
-        run_folder.save_model(output, model, processor)
+        run_folder.save_model(output, partial(_save, run), processor)
     result = result_of(output, run.position, seconds=perf_counter() - run.begun)
     if is_main:
         run_folder.describe(output, recipe, **run.facts, result=result.cost())
     accelerator.wait_for_everyone()
     return result
+
+
+def _save(run: Run, folder: Path) -> None:
+    """Writes the trained model: whole and merged, or what was trained of it."""
+    recipe, parts = run.recipe, run.model.parts()
+    trained = [part for stage in recipe.stages for part in stage.train if part.name in parts]
+    lora = {part.name: part.lora for part in trained if part.lora}
+    if recipe.save == "trained":
+        changed = {part.name for part in trained if not part.lora}
+        towers = Towers(
+            vision=recipe.model.vision,
+            language=recipe.model.language,
+            fingerprints={n: f for n, f in run.facts["towers"].items() if n not in changed},
+            lora=lora,
+        )
+        weights = trained_weights(run.model, learned_values(parts, trained))
+        save_trained(folder, run.model, weights=weights, towers=towers)
+        return
+    for name in lora:
+        merge_lora(parts[name])
+    run.model.save_pretrained(folder)
 
 
 def _run_stage(run: Run, prepared: Prepared) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch.optim import AdamW, Optimizer
 
-from isthmus.training.freeze import Parts, parameters_of
+from isthmus.training.freeze import Parts, trained_parameters
 from isthmus.training.schedule import Schedule
 from isthmus.training.stage import Part
 
@@ -17,7 +17,7 @@ def build_optimizer(parts: Parts, trained: Sequence[Part], schedule: Schedule) -
     """Returns AdamW over the trained parts; weights decay, norms and biases do not."""
     groups = []
     for part in trained:
-        parameters = parameters_of(parts[part.name])
+        parameters = trained_parameters(part, parts[part.name])
         for decays in (True, False):
             chosen = [p for p in parameters if (p.ndim >= 2) == decays]
             decay = schedule.weight_decay if decays else 0.0

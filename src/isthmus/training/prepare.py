@@ -10,18 +10,25 @@ from typing import Any, cast, final
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isthmus.data.ahead import made_ahead
 from isthmus.data.dataset import ConversationDataset
 from isthmus.data.order import Order, epoch_batches
-from isthmus.evaluation import fingerprint
+from isthmus.modeling import fingerprint
+from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training import run_folder
 from isthmus.training.checkpoint import Checkpoint, Position
-from isthmus.training.freeze import Parts, freeze_and_thaw, parameters_of, part_table
+from isthmus.training.freeze import (
+    Parts,
+    freeze_and_thaw,
+    learned_values,
+    part_table,
+    trained_parameters,
+)
 from isthmus.training.log import RunLog
 from isthmus.training.optim import build_optimizer
 from isthmus.training.stage import Recipe, Stage
@@ -69,15 +76,17 @@ class Prepared:
     order: Order
     num_steps: int
     accelerator: Accelerator
-    learned: Sequence[nn.Module]
-    """Modules that this stage or an earlier one trains; a checkpoint holds their weights."""
+    learned: Sequence[Tensor]
+    """What this stage or an earlier one changes; a checkpoint holds it."""
     relies_on: dict[str, str]
     """Fingerprints of what a checkpoint does not hold."""
 
     @cached_property
     def trained_parameters(self) -> list[nn.Parameter]:
         """The parameters that this stage trains."""
-        return [p for part in self.stage.train for p in parameters_of(self.parts[part.name])]
+        return [
+            p for part in self.stage.train for p in trained_parameters(part, self.parts[part.name])
+        ]
 
     def steps(self, first: int) -> Iterator[list[Piece]]:
         """Yields what this process computes of each step, from a step on."""
@@ -113,8 +122,13 @@ def prepare(run: Run, number: int) -> Prepared:
             checkpoint is of another run.
     """
     stage, accelerator = run.recipe.stages[number], run.accelerator
-    trainee = Trainee(run.model, stage.objectives).to(accelerator.device)
+    trainee = Trainee(run.model, stage.objectives)
     parts = trainee.parts()
+    so_far = [p for s in run.recipe.stages[: number + 1] for p in s.train if p.name in parts]
+    for part in so_far:
+        if part.lora:
+            add_lora(parts[part.name], part.lora)
+    trainee.to(accelerator.device)
     rows = freeze_and_thaw(parts, stage.train)
     run.console.print(part_table(rows))
 
@@ -147,8 +161,9 @@ def prepare(run: Run, number: int) -> Prepared:
         num_steps = 0
     optimizer = build_optimizer(parts, stage.train, schedule)
 
-    learned = trained_before | {part.name for part in stage.train}
-    relies_on = {name: value for name, value in towers.items() if name not in learned}
+    # Weights beside low-rank updates stay frozen, so the checkpoint does not hold them.
+    changed = {part.name for part in so_far if not part.lora}
+    relies_on = {name: value for name, value in towers.items() if name not in changed}
     relies_on["data"] = data.fingerprint
     if checkpoint:
         checkpoint.check(relies_on)
@@ -179,6 +194,6 @@ def prepare(run: Run, number: int) -> Prepared:
         order=order,
         num_steps=num_steps,
         accelerator=accelerator,
-        learned=[module for name in learned for module in parts[name]],
+        learned=learned_values(parts, so_far),
         relies_on=relies_on,
     )

@@ -14,7 +14,7 @@ from isthmus.data.conversation import encode
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample
 from isthmus.data.vetting import Check, Rejected, encoding_of, vet
-from isthmus.evaluation import fingerprint
+from isthmus.modeling import fingerprint
 from isthmus.training.resolve import microworld_files
 from isthmus.training.stage import Data, FileData
 

@@ -6,18 +6,17 @@ from tempfile import mkdtemp
 
 from isthmus.data.cache import cache_root
 from isthmus.microworld.source import world_digest
+from isthmus.microworld.towers import located
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training.stage import FileData, MicroworldData, ModelConfig
-
-MICROWORLD = "microworld:"
 
 
 def build_model(
     config: ModelConfig,
 ) -> tuple[IsthmusForConditionalGeneration, IsthmusProcessor]:
     """Returns the model of a recipe with a fresh connector, and its processor."""
-    vision, language = tower(config.vision), tower(config.language)
+    vision, language = located(config.vision), located(config.language)
     model = IsthmusForConditionalGeneration.from_towers(
         vision=vision,
         language=language,
@@ -44,15 +43,6 @@ def _text_of(template: Path | None) -> str | None:
         return template.read_text("utf-8")
     except OSError as error:
         raise ValueError(f"the chat template {template} cannot be read: {error}") from error
-
-
-def tower(name: str) -> str:
-    """Returns what `from_pretrained` takes for a tower: `microworld:NAME` is a folder of ours."""
-    if not name.startswith(MICROWORLD):
-        return name
-    from isthmus.microworld import towers
-
-    return str(towers.path(name.removeprefix(MICROWORLD)))
 
 
 def microworld_files(data: MicroworldData) -> FileData:

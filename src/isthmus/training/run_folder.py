@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,17 @@ def read_description(output: Path) -> dict[str, Any]:
     return json.loads((output / RECIPE_FILE).read_text(encoding="utf-8"))
 
 
-def save_model(output: Path, model: Any, processor: Any) -> None:
-    """Writes the self-contained model; each file appears whole, config.json last."""
+def save_model(output: Path, save: Callable[[Path], None], processor: Any) -> None:
+    """Writes the finished model; each file appears whole, config.json last.
+
+    Args:
+        output: the run's folder.
+        save: writes the model into a folder.
+        processor: of the model.
+    """
     unfinished = output / ".unfinished-model"
     shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
+    save(unfinished)
     processor.save_pretrained(unfinished)
     for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "config.json"):
         path.replace(output / path.name)

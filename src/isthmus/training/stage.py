@@ -10,6 +10,7 @@ from typing import Literal, final
 from isthmus.config import Config
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.data.vetting import MAX_BAD_SHARE
+from isthmus.modeling.lora import Lora
 from isthmus.objectives.base import ObjectiveConfig
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.training.schedule import Schedule
@@ -86,6 +87,8 @@ class Part(Config):
     """Part of the model, or `objectives` for the parameters that the objectives own."""
     lr: float
     """Peak learning rate, per step."""
+    lora: Lora | None = None
+    """Low-rank updates that learn in place of the part's weights, which then stay frozen."""
 
 
 Data = FileData | MicroworldData
@@ -163,6 +166,24 @@ class Recipe(Config):
     """Stretches of training, in order."""
     seed: int = 0
     """Source of the initial weights, the order of samples and every other chance."""
+    save: Literal["whole", "trained"] = "whole"
+    """What the finished folder holds: all weights, low-rank updates merged, so that every tool
+    loads it; or the trained ones alone, which `isthmus.load` joins to the towers again."""
+
+    def __post_init__(self) -> None:
+        """Checks that a part has one kind of low-rank updates.
+
+        Raises:
+            ValueError: two stages give it different ones.
+        """
+        found: dict[str, Lora] = {}
+        for part in (part for stage in self.stages for part in stage.train if part.lora):
+            assert part.lora is not None
+            if found.setdefault(part.name, part.lora) != part.lora:
+                raise ValueError(
+                    f"the part {part.name!r} has {found[part.name]} in one stage and {part.lora} "
+                    "in another; its updates go on from stage to stage, so give both the same"
+                )
 
     def with_data(self, data: Data, *, validation: Data | None = None) -> "Recipe":
         """Returns the recipe with the data of every stage replaced, validation included."""

@@ -117,7 +117,7 @@ def test_a_recipe_that_was_laid_there_by_hand_names_no_run(
 
 
 def test_the_fingerprint_follows_pictures_too(tmp_path: Path) -> None:
-    from isthmus.evaluation import fingerprint
+    from isthmus.modeling import fingerprint
 
     file = write_data(tmp_path, 3)
     before = fingerprint.of_files(ConversationFile(file, tmp_path).files)

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+PREFIX = "microworld:"
+"""What stands before the name of a tower of ours, where hub ids and folders may stand, too."""
+
 _WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -20,3 +23,12 @@ def path(name: str) -> Path:
         held = ", ".join(names()) or "none; build them with `isthmus microworld build`"
         raise ValueError(f"unknown microworld tower {name!r}; there are: {held}")
     return _WEIGHTS / name
+
+
+def located(tower: str) -> str:
+    """Returns what `from_pretrained` takes: `microworld:NAME` is a folder of ours, others stay.
+
+    Raises:
+        ValueError: for a tower that this installation does not hold.
+    """
+    return str(path(tower.removeprefix(PREFIX))) if tower.startswith(PREFIX) else tower

@@ -3,7 +3,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from isthmus.evaluation import fingerprint
+from isthmus.modeling import fingerprint
 
 
 def test_content_and_order_of_files_count_and_their_names_do_not(tmp_path: Path) -> None:
