@@ -5,6 +5,7 @@ Importing the package makes its models known to the Auto classes of transformers
 
 from isthmus.axes import Batch, Patches
 from isthmus.connectors import Connector, ConnectorConfig
+from isthmus.language.chat_template import names as chat_templates
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.loading import load
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration, IsthmusModel
@@ -22,6 +23,7 @@ __all__ = [
     "IsthmusPreTrainedModel",
     "IsthmusProcessor",
     "Patches",
+    "chat_templates",
     "load",
     "register",
 ]

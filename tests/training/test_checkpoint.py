@@ -1,7 +1,9 @@
 """A checkpoint holds what was trained and all chance; a crash never harms the last good one."""
 
 import random
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from isthmus.training.chance import random_states, set_random_states
 from isthmus.training.checkpoint import (
     CHECKPOINTS,
     Position,
+    best_checkpoint,
     last_checkpoint,
     save_checkpoint,
     trained_weights,
@@ -27,7 +30,7 @@ def _net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2, bias=False))
 
 
-def _save(output: Path, net: nn.Sequential, position: Position = FAR, **changes: object) -> Path:
+def _save(output: Path, net: nn.Sequential, position: Position = FAR, **changes: Any) -> Path:
     optimizer = torch.optim.AdamW(net[1].parameters(), lr=0.1, fused=True)
     net(torch.ones(4, 2)).sum().backward()
     optimizer.step()
@@ -38,6 +41,7 @@ def _save(output: Path, net: nn.Sequential, position: Position = FAR, **changes:
         relies_on={"tower": "abc"},
         optimizer=optimizer,
         accelerator=Accelerator(cpu=True),
+        **changes,
     )
 
 
@@ -97,6 +101,36 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     found = last_checkpoint(tmp_path)
     assert found is not None
     assert found.position.step == 100
+
+
+def test_the_best_and_those_to_keep_stay(tmp_path: Path) -> None:
+    assert best_checkpoint(tmp_path) is None
+    for step in range(1, 9):
+        _save(tmp_path, _net(), Position(step=step), best=step in (1, 4), keep=step % 3 == 0)
+    steps = sorted(int(folder.name[5:]) for folder in (tmp_path / CHECKPOINTS).iterdir())
+    assert steps == [3, 4, 6, 7, 8]
+    best = best_checkpoint(tmp_path)
+    assert best is not None
+    assert best.position.step == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
+def test_a_full_disk_leaves_the_last_good_one_and_says_what_to_do(tmp_path: Path) -> None:
+    import resource
+
+    _save(tmp_path, _net(), Position(step=1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (0, 300, 1000, 1500):  # bytes; each file fails in one of them
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            with pytest.raises(OSError, match=r"step 2 cannot be written .* --resume"):
+                _save(tmp_path, _net(), Position(step=2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert [f.name for f in (tmp_path / CHECKPOINTS).iterdir()] == ["step-00000001"]
+        found = last_checkpoint(tmp_path)
+        assert found is not None
+        assert found.position.step == 1
 
 
 @pytest.mark.parametrize("moment", ["save_file", "_to_disk"])

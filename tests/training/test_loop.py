@@ -290,3 +290,21 @@ def test_a_blind_connector_takes_no_steps(tmp_path: Path) -> None:
     assert (result.steps, result.samples_per_second, result.losses) == (0, 0.0, ())
     assert "used without images; no steps" in shown
     assert (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_stage_may_end_with_its_best_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.5, 0.3, 0.4, 0.6])
+    monkeypatch.setattr(
+        loop, "validate", lambda *_: ({"language_modeling": next(losses)}, {"accuracy": 0.0})
+    )
+    changes = {"validate_every": 0.25, "checkpoint_every": 1.0, "finish": "best"}
+    recipe = tiny_recipe(tmp_path, **changes)
+    _, said = _train(recipe, tmp_path / "run")
+    assert "ends with the weights of step 6, whose validation loss was 0.3000" in said
+    folder = tmp_path / "run/checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000006", "step-00000012"]
+    best = load_file(folder / "step-00000006/trained.safetensors")
+    final = _weights(tmp_path / "run")
+    assert all(torch.equal(final[name.removeprefix("model.")], w) for name, w in best.items())

@@ -39,6 +39,9 @@ class Options:
     """Share of the rows of your files that may be unusable; quarantine.jsonl names those."""
     connector: str | None = None
     """Another kind of connector, with its defaults, in place of the recipe's."""
+    chat_template: str | None = None
+    """How conversations are written, in place of the language model's own way: plain, in_out,
+    vicuna, llama2, chatml, human_ai, cogvlm_base, cogvlm_chat, cogvlm_vqa, or a Jinja file."""
     resume: bool = False
     """Go on from the last checkpoint in --output, or start fresh when there is none."""
 
@@ -58,7 +61,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     from isthmus.cli._recipe import with_files
 
-    recipe = _override(_chosen(options.recipe, options.connector), overrides, options.recipe)
+    chosen = _chosen(options.recipe, options.connector, options.chat_template)
+    recipe = _override(chosen, overrides, options.recipe)
     recipe = with_files(
         recipe, options.data, options.image_root, options.validation, options.max_bad_share
     )
@@ -70,14 +74,17 @@ def main(arguments: Sequence[str]) -> None:
     plain().print(f"\nThe model is in {options.output}. Talk to it: isthmus chat {options.output}")
 
 
-def _chosen(text: str, connector: str | None = None) -> "Recipe":
+def _chosen(text: str, connector: str | None = None, template: str | None = None) -> "Recipe":
     from isthmus import connectors
     from isthmus.cli._recipe import find
 
     recipe = find(text)
-    if connector is None:
-        return recipe
-    return replace(recipe, model=replace(recipe.model, connector=connectors.default(connector)))
+    model = recipe.model
+    if connector is not None:
+        model = replace(model, connector=connectors.default(connector))
+    if template is not None:
+        model = replace(model, chat_template=template)
+    return replace(recipe, model=model)
 
 
 def _override(recipe: "Recipe", overrides: Sequence[str], name: str) -> "Recipe":

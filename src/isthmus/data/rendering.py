@@ -21,7 +21,10 @@ Span = tuple[int, int]
 """First character, and the one after the last."""
 
 _MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
-TO_MARK = "write {% generation %} ... {% endgeneration %} around the answers in the template"
+TO_MARK = (
+    "write {% generation %} ... {% endgeneration %} around the answers in the template, or choose "
+    "another one with --chat-template"
+)
 
 
 def render(
@@ -122,8 +125,7 @@ def _jinja(
     template = processor.chat_template
     if not isinstance(template, str):
         raise ValueError(
-            f"{name}: the processor has no single chat template; give it one, or name a file with "
-            "--model.chat-template"
+            f"{name}: the processor has no single chat template; choose one with --chat-template"
         )
     # Templates of language models join text, so they get text; one that knows images gets parts.
     image_text = None if processor.image_token in template else processor.image_token

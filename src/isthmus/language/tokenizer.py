@@ -2,32 +2,29 @@
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from isthmus.language.chat_template import chat_template
+
 IMAGE_TOKEN = "<image>"
 """Text of the placeholder unless another is chosen."""
 
-PLAIN_TEMPLATE = """\
-{% for message in messages %}\
-{% if message.role == 'assistant' %}\
-{% generation %}{{ message.content }}{{ eos_token }}{% endgeneration %}\
-{% else %}{{ message.content }}{% endif %}{{ '\\n' }}\
-{% endfor %}"""
-"""Chat template of a language model that has none: a line for each turn, the end token after an
-answer."""
 
-
-def load_tokenizer(language: str, image_token: str = IMAGE_TOKEN) -> PreTrainedTokenizerBase:
-    """Loads a tokenizer that knows the placeholder and can pad.
+def load_tokenizer(
+    language: str, image_token: str = IMAGE_TOKEN, template: str | None = None
+) -> PreTrainedTokenizerBase:
+    """Loads a tokenizer that knows the placeholder, can pad, and has a chat template.
 
     The placeholder may get an id beyond the model's vocabulary: it is never embedded, and neither
-    the embeddings nor the head are resized for it. Without a chat template there will be a plain
-    one.
+    the embeddings nor the head are resized for it.
 
     Args:
         language: local folder or hub id of the language model.
         image_token: text of the placeholder.
+        template: name or file of a chat template, in place of the tokenizer's own; without either
+            it is the plain one.
 
     Raises:
-        ValueError: there is no tokenizer, or none of its tokens can serve as padding.
+        ValueError: there is no tokenizer, none of its tokens can serve as padding, or the template
+            cannot be used.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(language)
@@ -45,9 +42,8 @@ def load_tokenizer(language: str, image_token: str = IMAGE_TOKEN) -> PreTrainedT
                 "tokenizer.pad_token and save it again"
             )
         tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.chat_template is None:
-        begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
-        tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + PLAIN_TEMPLATE
+    if template is not None or tokenizer.chat_template is None:
+        tokenizer.chat_template = chat_template(template or "plain", tokenizer, image_token)
     return tokenizer
 
 

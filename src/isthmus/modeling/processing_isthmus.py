@@ -63,14 +63,12 @@ class IsthmusProcessor(ProcessorMixin):
         cls,
         config: IsthmusConfig,
         tokenizer: PreTrainedTokenizerBase,
-        chat_template: str | None = None,
     ) -> "IsthmusProcessor":
         """Returns the processor that fits a model.
 
         Args:
             config: of the model.
             tokenizer: the language model's, with the placeholder (see `load_tokenizer`).
-            chat_template: in place of the tokenizer's own.
 
         Raises:
             ValueError: the tokenizer gives the placeholder another id than the model.
@@ -92,7 +90,6 @@ class IsthmusProcessor(ProcessorMixin):
         return cls(
             image_processor=image_processor,
             tokenizer=tokenizer,
-            chat_template=chat_template,
             image_token=config.image_token,
             num_image_tokens=config.num_image_tokens,
         )
@@ -116,7 +113,7 @@ class IsthmusProcessor(ProcessorMixin):
             connector: configuration of the connector, or its kind.
             vision_layer: which layer's output is used, see `VisionTower`.
             image_token: text of the placeholder.
-            chat_template: in place of the tokenizer's own.
+            chat_template: name or file of one in place of the tokenizer's own.
 
         Raises:
             ValueError: a part cannot be used.
@@ -128,7 +125,7 @@ class IsthmusProcessor(ProcessorMixin):
             vision_layer=vision_layer,
             image_token=image_token,
         )
-        return cls.for_model(config, load_tokenizer(language, image_token), chat_template)
+        return cls.for_model(config, load_tokenizer(language, image_token, chat_template))
 
     @property
     def image_size(self) -> int:

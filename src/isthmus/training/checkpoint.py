@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import final
+from typing import Any, final
 
 import torch
 from accelerate import Accelerator
@@ -62,6 +62,8 @@ class Position:
     """Time spent in steps."""
     seconds: float = 0.0
     """Time spent in all: loading, encoding, steps, validation, writing."""
+    best_loss: float | None = None
+    """Lowest validation loss of the stage so far."""
 
     def after(self, counts: StepCounts, *, seconds: float) -> "Position":
         """Returns the position after one more step of the stage."""
@@ -143,32 +145,74 @@ def save_checkpoint(
     relies_on: Mapping[str, str],
     optimizer: Optimizer,
     accelerator: Accelerator,
+    best: bool = False,
+    keep: bool = False,
 ) -> Path:
-    """Writes a checkpoint below a run's folder and drops the oldest; returns its folder."""
+    """Writes a checkpoint below a run's folder; returns its folder.
+
+    The newest ones stay, the last that was `best`, and every one to `keep`; others go.
+
+    Args:
+        output: the run's folder.
+        position: where the run stands.
+        weights: all that was trained, by name.
+        relies_on: fingerprints of what was not.
+        optimizer: with its moments.
+        accelerator: every process calls this, the main one writes.
+        best: whether no validation before gave a lower loss.
+        keep: whether it stays for good.
+
+    Raises:
+        OSError: it cannot be written; those before it are whole.
+    """
     root = output / CHECKPOINTS
     final_folder = root / f"step-{position.step:08d}"
     unfinished = root / f".unfinished-{position.step:08d}"
     if accelerator.is_main_process:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for left in root.glob(".unfinished-*"):  # by a crash
+            shutil.rmtree(left)
         unfinished.mkdir(parents=True)
     accelerator.wait_for_everyone()
     states = random_states()
-    torch.save(states, unfinished / f"random-{accelerator.process_index}.pt")
-    accelerator.wait_for_everyone()
+    state = {
+        "position": asdict(position),
+        "relies_on": dict(relies_on),
+        "best": best,
+        "keep": keep,
+    }
+    try:
+        torch.save(states, unfinished / f"random-{accelerator.process_index}.pt")
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            save_file(dict(weights), unfinished / "trained.safetensors")
+            torch.save(optimizer.state_dict(), unfinished / "optimizer.pt")
+            (unfinished / "state.json").write_text(json.dumps(state, indent=2))
+            _to_disk(unfinished)
+            shutil.rmtree(final_folder, ignore_errors=True)
+            unfinished.rename(final_folder)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise OSError(
+            f"the checkpoint of step {position.step} cannot be written to {root} ({error}); those "
+            "before it are whole: make room, and go on with --resume"
+        ) from error
     if accelerator.is_main_process:
-        save_file(dict(weights), unfinished / "trained.safetensors")
-        torch.save(optimizer.state_dict(), unfinished / "optimizer.pt")
-        state = {"position": asdict(position), "relies_on": dict(relies_on)}
-        (unfinished / "state.json").write_text(json.dumps(state, indent=2))
-        _to_disk(unfinished)
-        shutil.rmtree(final_folder, ignore_errors=True)
-        unfinished.rename(final_folder)
-        for old in _folders(root)[:-KEPT]:
+        for old in _dispensable(root):
             shutil.rmtree(old)
     accelerator.wait_for_everyone()
     # Writing files draws random names; the run goes on as one does that resumes from here.
     set_random_states(states)
     return final_folder
+
+
+def best_checkpoint(output: Path) -> Checkpoint | None:
+    """Returns the checkpoint with the lowest validation loss of its stage, None if there is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    best = _last_best(_folders(output / CHECKPOINTS))
+    return _read(best) if best else None
 
 
 def last_checkpoint(output: Path) -> Checkpoint | None:
@@ -209,6 +253,25 @@ def trained_weights(trainee: nn.Module, trained: Sequence[Tensor]) -> dict[str, 
         if id(value) in wanted:
             found.setdefault(id(value), (name, value.detach().contiguous()))
     return dict(found.values())
+
+
+def _dispensable(root: Path) -> list[Path]:
+    """Returns the checkpoints that nothing asks to keep."""
+    folders = _folders(root)
+    best = _last_best(folders)
+    return [f for f in folders[:-KEPT] if f != best and not _state(f).get("keep")]
+
+
+def _last_best(folders: Sequence[Path]) -> Path | None:
+    return next((folder for folder in reversed(folders) if _state(folder).get("best")), None)
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """Reads what a checkpoint says of itself; nothing, should a disk have harmed it."""
+    try:
+        return json.loads((folder / "state.json").read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _folders(root: Path) -> list[Path]:

@@ -23,7 +23,13 @@ from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import merge_lora
 from isthmus.modeling.trained import Towers, save_trained
 from isthmus.training import run_folder
-from isthmus.training.checkpoint import Position, last_checkpoint, save_checkpoint, trained_weights
+from isthmus.training.checkpoint import (
+    Position,
+    best_checkpoint,
+    last_checkpoint,
+    save_checkpoint,
+    trained_weights,
+)
 from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
 from isthmus.training.log import RunLog
 from isthmus.training.optim import set_lr
@@ -89,7 +95,7 @@ def train(
         )
         for number in range(position.stage, len(recipe.stages)):
             _run_stage(run, prepare(run, number))
-            run.position = replace(run.position, stage=number + 1, stage_step=0)
+            run.position = replace(run.position, stage=number + 1, stage_step=0, best_loss=None)
 
     if is_main:
         run_folder.save_model(output, partial(_save, run), processor)
@@ -142,13 +148,22 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
             done = step + 1
             if _is_due(done, stage.log_every, num_steps):
                 _log_step(run, progress, stage.name, figures, lr=lr, norm=norm)
+            is_best = False
             if prepared.data.validation and _is_due(
                 done, stage.validate_every * num_steps, num_steps
             ):
-                _validate(run, prepared, progress)
-            if _is_due(done, stage.checkpoint_every * num_steps, num_steps):
-                _checkpoint(run, prepared)
+                is_best = _validate(run, prepared, progress)
+            interval = stage.checkpoint_every * num_steps
+            if is_best or _is_due(done, interval, num_steps):
+                _checkpoint(run, prepared, done, interval, is_best=is_best)
             clock = perf_counter()
+    if stage.finish == "best" and (best := best_checkpoint(run.output)):
+        best.load_weights(prepared.trainee)
+        run.console.print(
+            f"{stage.name} ends with the weights of step {best.position.step}, whose validation "
+            f"loss was {best.position.best_loss:.4f}",
+            highlight=False,
+        )
 
 
 def _clip(run: Run, prepared: Prepared) -> Float[Tensor, ""]:
@@ -198,7 +213,8 @@ def _log_step(
     progress.show(position, loss=loss)
 
 
-def _validate(run: Run, prepared: Prepared, progress: StepProgress) -> None:
+def _validate(run: Run, prepared: Prepared, progress: StepProgress) -> bool:
+    """Measures the validation loss; tells whether it was never lower in the stage."""
     dtype = getattr(torch, prepared.stage.dtype)
     prepared.trainee.eval()
     losses, metrics = validate(prepared.trainee, prepared.validation(), run.accelerator, dtype)
@@ -207,9 +223,15 @@ def _validate(run: Run, prepared: Prepared, progress: StepProgress) -> None:
     values = {"validation_loss": loss, **{f"validation_{k}": v for k, v in metrics.items()}}
     run.log.scalars(run.position.step, {"stage": prepared.stage.name, **values})
     progress.say(f"step {run.position.step}: validation loss {loss:.4f}")
+    if run.position.best_loss is not None and loss >= run.position.best_loss:
+        return False
+    run.position = replace(run.position, best_loss=loss)
+    return True
 
 
-def _checkpoint(run: Run, prepared: Prepared) -> None:
+def _checkpoint(run: Run, prepared: Prepared, done: int, interval: float, *, is_best: bool) -> None:
+    number, rest = divmod(done, max(1, int(interval)))
+    keep_every = prepared.stage.keep_every
     run.position = replace(run.position, seconds=perf_counter() - run.begun)
     save_checkpoint(
         run.output,
@@ -218,4 +240,6 @@ def _checkpoint(run: Run, prepared: Prepared) -> None:
         relies_on=prepared.relies_on,
         optimizer=prepared.optimizer,
         accelerator=run.accelerator,
+        best=is_best,
+        keep=keep_every is not None and rest == 0 and number % keep_every == 0,
     )

@@ -31,18 +31,9 @@ def build_model(
         language=language,
         connector=config.connector,
         vision_layer=config.vision_layer,
-        chat_template=_text_of(config.chat_template),
+        chat_template=config.chat_template,
     )
     return model, processor
-
-
-def _text_of(template: Path | None) -> str | None:
-    if template is None:
-        return None
-    try:
-        return template.read_text("utf-8")
-    except OSError as error:
-        raise ValueError(f"the chat template {template} cannot be read: {error}") from error
 
 
 def microworld_files(data: MicroworldData) -> FileData:

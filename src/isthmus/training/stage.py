@@ -32,8 +32,9 @@ class ModelConfig(Config):
     vision_layer: int = -2
     """Layer of the tower whose output is used: 1 the first block, -2 the last block but one, -1
     the tower's own output with its final norm."""
-    chat_template: Path | None = None
-    """Jinja file of a chat template, in place of the language model's own."""
+    chat_template: str | None = None
+    """Chat template in place of the language model's own: one of `isthmus.chat_templates()`, or a
+    Jinja file."""
     attention: str | None = None
     """Attention kernel while training, by transformers' name (`eager`, `sdpa`,
     `flash_attention_2`, ...); None leaves the choice to transformers. Not saved with the model."""
@@ -116,7 +117,13 @@ class Stage(Config):
     validate_every: float = 0.1
     """Share of the stage's steps between two validations."""
     checkpoint_every: float = 0.1
-    """Share of the stage's steps between two checkpoints."""
+    """Share of the stage's steps between two checkpoints; besides, one is written whenever the
+    validation loss is lower than ever. The newest two stay, and the best one."""
+    keep_every: int | None = None
+    """Every so many-th checkpoint stays for good; None keeps no others."""
+    finish: Literal["last", "best"] = "last"
+    """Which weights the stage ends with: those after its last step, or of the lowest validation
+    loss."""
     log_every: int = 1
     """Steps between two lines of the log; each line waits for the device."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -149,6 +156,13 @@ class Stage(Config):
         for name in ("validate_every", "checkpoint_every"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a share in (0, 1]")
+        if self.keep_every is not None and self.keep_every < 1:
+            raise ValueError(f"keep_every is {self.keep_every}; expected 1 or more, or None")
+        if self.finish == "best" and self.validation is None:
+            raise ValueError(
+                f"stage {self.name!r} is to end with its best weights, but has no validation data "
+                "to tell them by; name some, or let it end with the last"
+            )
 
 
 @final

@@ -1,0 +1,108 @@
+"""Two processes are one: the same losses, the same weights, and checkpoints that both can read."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from isthmus.training.log import read_log
+from isthmus.training.stage import Recipe
+from tests.tiny_data import rows
+from tests.training.tiny_recipe import tiny_recipe
+
+DIE_AFTER = """
+from isthmus.training import loop
+whole = loop._checkpoint
+def dying(run, *args, **options):
+    whole(run, *args, **options)
+    raise SystemExit(9) if run.position.step == {step} else None
+loop._checkpoint = dying
+"""
+
+
+def train(recipe: Recipe, output: Path, *, processes: int, die_after: int | None = None) -> None:
+    """Trains from the command line; `die_after` a step's checkpoint, every process is gone."""
+    file = output.parent / "recipe-of-the-test.json"
+    file.write_text(json.dumps(recipe.to_dict()))
+    patch = DIE_AFTER.format(step=die_after) if die_after else ""
+    script = output.parent / "run.py"
+    script.write_text(f"import sys\nfrom isthmus.cli import main\n{patch}\nsys.exit(main())\n")
+    words = ["train", str(file), "--output", str(output), "--resume"]
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command: Sequence[str] = [sys.executable, *launch, str(script), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ISTHMUS_CACHE": str(output.parent / "c")}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert (done.returncode == 0) == (die_after is None), done.stdout + done.stderr
+
+
+def losses(output: Path) -> list[float]:
+    lines = {line["step"]: line for line in read_log(output) if "loss" in line}
+    return [lines[step]["loss"] for step in sorted(lines)]
+
+
+def validations(output: Path) -> list[float]:
+    return [line["validation_loss"] for line in read_log(output) if "validation_loss" in line]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Twelve steps of four samples; the first samples of a batch may be text alone."""
+    recipe = tiny_recipe(tmp_path, dropout=0.0, checkpoint_every=0.25)
+    file = tmp_path / "data/messages.jsonl"
+    kept: list[dict[str, Any]] = rows(22)
+    for row in kept[: len(kept) * 2 // 3]:  # so that some batches have images in one half only
+        row["images"] = []
+        for message in row["messages"]:
+            if isinstance(message["content"], list):
+                message["content"] = [p for p in message["content"] if p["type"] == "text"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return recipe
+
+
+def test_two_processes_learn_what_one_learns(recipe: Recipe, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        train(recipe, tmp_path / f"of-{processes}", processes=processes)
+    one, two = (losses(tmp_path / f"of-{n}") for n in (1, 2))
+    assert len(one) == 12
+    assert one == pytest.approx(two, abs=1e-5)
+    found = [validations(tmp_path / f"of-{n}") for n in (1, 2)]
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+    weights = [load_file(tmp_path / f"of-{n}/model.safetensors") for n in (1, 2)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [(1, 2), (2, 1), (2, 2)])
+def test_a_checkpoint_goes_from_any_number_of_processes_to_any_other(
+    recipe: Recipe, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    train(recipe, tmp_path / "whole", processes=1)
+    train(recipe, tmp_path / "resumed", processes=order[0], die_after=6)
+    train(recipe, tmp_path / "resumed", processes=order[1])
+    assert [
+        line["resumed_from"] for line in read_log(tmp_path / "resumed") if "resumed_from" in line
+    ]
+    assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "resumed"), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_accumulate_and_store_features_alike(recipe: Recipe, tmp_path: Path) -> None:
+    (stage,) = recipe.stages
+    schedule = replace(stage.schedule, accumulation=2)
+    other = replace(stage, feature_store=True, schedule=schedule)
+    train(recipe, tmp_path / "plain", processes=1)
+    train(replace(recipe, stages=(other,)), tmp_path / "other", processes=2)
+    assert losses(tmp_path / "plain") == pytest.approx(losses(tmp_path / "other"), abs=1e-5)
