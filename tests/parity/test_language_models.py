@@ -1,5 +1,6 @@
 """Text-only logits are those of the stock language model, to the bit, whatever was trained."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,15 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from isthmus import IsthmusForConditionalGeneration
 from isthmus.language.backbone import take_apart, text_config_of
 from isthmus.language.head import HeadArithmetic, build_head
-from tests.tiny import LANGUAGE_CONFIGS, save_vision, tiny_lm, tiny_model, tiny_pixels
+from isthmus.modeling.lora import Lora, add_lora, lora_parameters
+from tests.tiny import (
+    LANGUAGE_CONFIGS,
+    save_language,
+    save_vision,
+    tiny_lm,
+    tiny_model,
+    tiny_pixels,
+)
 
 IMAGE_ID = 259
 """First id behind the tiny vocabulary."""
@@ -105,3 +114,40 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
     folder = save_vision(tmp_path / "vision")
     with pytest.raises(ValueError, match="'siglip_vision_model' model; expected a causal language"):
         text_config_of(folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_quantised_weights_are_refused_without_a_gpu(tmp_path: Path) -> None:
+    towers = {"vision": save_vision(tmp_path / "v"), "language": save_language(tmp_path / "l")}
+    with pytest.raises(ValueError, match="needs a CUDA GPU, and there is none; take the unquant"):
+        IsthmusForConditionalGeneration.from_towers(**towers, connector="linear", four_bit=True)
+    config = tmp_path / "l/config.json"
+    quantised = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    config.write_text(json.dumps(json.loads(config.read_text()) | quantised))
+    with pytest.raises(ValueError, match="needs a CUDA GPU"):
+        IsthmusForConditionalGeneration.from_towers(**towers, connector="linear")
+
+
+@pytest.mark.gpu
+def test_four_bits_learn_low_rank_updates(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    towers = {"vision": save_vision(tmp_path / "v"), "language": save_language(tmp_path / "l")}
+    model = IsthmusForConditionalGeneration.from_towers(
+        **towers, connector="linear", four_bit=True
+    ).cuda()
+    model.requires_grad_(False)
+    add_lora(model.parts()["language_model"], Lora(rank=2))
+    updates = lora_parameters(model.parts()["language_model"])
+    for parameter in updates:
+        parameter.requires_grad_(True)
+    prompt = prompt_with_image(model).cuda()
+    labels = torch.where(prompt == IMAGE_ID, -100, prompt)
+    optimizer = torch.optim.AdamW(updates, lr=1e-2)
+    losses = []
+    for _ in range(10):
+        loss = model(input_ids=prompt, pixel_values=tiny_pixels(1).cuda(), labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]

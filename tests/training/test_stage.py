@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from isthmus.connectors.mlp import CONNECTOR
+from isthmus.modeling.lora import Lora
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.training.stage import (
     FileData,
@@ -95,8 +96,25 @@ def test_schedules_that_cannot_be_are_refused(changes: dict[str, Any], reason: s
         ),
         ({"validate_every": 0.0}, r"expected a share in \(0, 1\]"),
         ({"checkpoint_every": 1.5}, r"expected a share in \(0, 1\]"),
+        ({"keep_every": 0}, "keep_every is 0"),
+        ({"finish": "best", "validation": None}, "has no validation data to tell them by"),
     ],
 )
 def test_stages_that_cannot_be_are_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         replace(STAGE, **changes)
+
+
+def test_shares_of_bad_rows_are_shares() -> None:
+    with pytest.raises(ValueError, match="max_bad_share is 5"):
+        replace(DATA, max_bad_share=5)
+
+
+def test_four_bits_are_neither_trained_nor_saved() -> None:
+    model = replace(RECIPE.model, four_bit=True)
+    with pytest.raises(ValueError, match="neither trained nor saved"):
+        replace(RECIPE, model=model, save="trained")
+    lora = replace(STAGE, train=(Part(name="language_model", lr=1e-4, lora=Lora()),))
+    with pytest.raises(ValueError, match="neither trained nor saved"):
+        replace(RECIPE, model=model, stages=(lora,))
+    assert replace(RECIPE, model=model, stages=(lora,), save="trained").model.four_bit

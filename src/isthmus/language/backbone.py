@@ -1,5 +1,6 @@
 """The language model's body, and the proof at build time that taking it apart changed nothing."""
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -9,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    BitsAndBytesConfig,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -62,18 +64,39 @@ def build_backbone(text_config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(text_config)
 
 
-def load_language(language: str, *, dtype: torch.dtype) -> LanguageParts:
+def load_language(language: str, *, dtype: torch.dtype, four_bit: bool = False) -> LanguageParts:
     """Loads a pretrained causal language model and takes it apart.
 
     Args:
         language: local folder or hub id.
         dtype: of the weights.
+        four_bit: quantise the weights of linear layers to four bits (NF4), on a GPU.
 
     Raises:
-        ValueError: it is no causal language model, or its parts do not give its logits.
+        ValueError: it is no causal language model, its parts do not give its logits, or four bits
+            were asked for where they cannot be had.
     """
-    text_config_of(language)
-    return take_apart(AutoModelForCausalLM.from_pretrained(language, dtype=dtype))
+    config = text_config_of(language)
+    if four_bit or getattr(config, "quantization_config", None) is not None:
+        _check_quantized(language)
+    options: dict[str, Any] = {}
+    if four_bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    return take_apart(AutoModelForCausalLM.from_pretrained(language, dtype=dtype, **options))
+
+
+def _check_quantized(language: str) -> None:
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"{language!r} with quantised weights needs a CUDA GPU, and there is none; take the "
+            "unquantised weights"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError(
+            "quantised weights need bitsandbytes; install it with `pip install bitsandbytes`"
+        )
 
 
 def take_apart(stock: Any) -> LanguageParts:

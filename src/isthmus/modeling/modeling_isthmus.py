@@ -213,6 +213,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         vision_layer: int = PENULTIMATE,
         dtype: torch.dtype | None = None,
         image_token: str = IMAGE_TOKEN,
+        four_bit: bool = False,
     ) -> "IsthmusForConditionalGeneration":
         """Joins a pretrained vision tower and a pretrained language model by a fresh connector.
 
@@ -223,6 +224,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             vision_layer: which layer's output is used, see `VisionTower`.
             dtype: of all weights; float32 by default.
             image_token: text of the placeholder.
+            four_bit: quantise the language model's linear layers to four bits, on a GPU.
 
         Raises:
             ValueError: a part cannot be used, its weights are damaged, or the language model's
@@ -239,7 +241,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         with torch.device("meta"):
             model = cls(config)
         with readable_weights(language):
-            parts = load_language(language, dtype=dtype)
+            parts = load_language(language, dtype=dtype, four_bit=four_bit)
         model.model.language_model, model.lm_head = parts.backbone, parts.head
         with readable_weights(vision):
             model.model.vision_tower = load_tower(

@@ -113,6 +113,8 @@ def _save(run: Run, folder: Path) -> None:
     lora = {part.name: part.lora for part in trained if part.lora}
     if recipe.save == "trained":
         changed = {part.name for part in trained if not part.lora}
+        if recipe.model.four_bit:  # they are joined to the unrounded weights
+            changed.add("language_model")
         towers = Towers(
             vision=recipe.model.vision,
             language=recipe.model.language,

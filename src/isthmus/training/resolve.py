@@ -22,6 +22,7 @@ def build_model(
         language=language,
         connector=config.connector,
         vision_layer=config.vision_layer,
+        four_bit=config.four_bit,
     )
     if config.attention is not None:
         for part in (model.model.vision_tower.encoder, model.model.language_model):

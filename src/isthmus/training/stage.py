@@ -35,6 +35,9 @@ class ModelConfig(Config):
     chat_template: str | None = None
     """Chat template in place of the language model's own: one of `isthmus.chat_templates()`, or a
     Jinja file."""
+    four_bit: bool = False
+    """Keep the language model's linear layers in four bits (NF4, by bitsandbytes, on a GPU), to
+    train low-rank updates beside them. They are never merged into the rounded weights."""
     attention: str | None = None
     """Attention kernel while training, by transformers' name (`eager`, `sdpa`,
     `flash_attention_2`, ...); None leaves the choice to transformers. Not saved with the model."""
@@ -185,11 +188,18 @@ class Recipe(Config):
     loads it; or the trained ones alone, which `isthmus.load` joins to the towers again."""
 
     def __post_init__(self) -> None:
-        """Checks that a part has one kind of low-rank updates.
+        """Checks that a part has one kind of low-rank updates, and that four bits stay as they are.
 
         Raises:
-            ValueError: two stages give it different ones.
+            ValueError: two stages give a part different ones, or rounded weights would be trained
+                or saved.
         """
+        thawed = {part.name for stage in self.stages for part in stage.train if not part.lora}
+        if self.model.four_bit and ("language_model" in thawed or self.save == "whole"):
+            raise ValueError(
+                "weights of four bits are neither trained nor saved; train the language model "
+                "with lora or not at all, and set save to 'trained'"
+            )
         found: dict[str, Lora] = {}
         for part in (part for stage in self.stages for part in stage.train if part.lora):
             assert part.lora is not None
