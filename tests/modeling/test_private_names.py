@@ -47,3 +47,17 @@ def test_tied_weights_are_read_off_the_instance() -> None:
 def test_the_configuration_is_a_dataclass_of_its_fields() -> None:
     assert {"vision_config", "text_config"} <= set(IsthmusConfig.sub_configs)
     assert "connector_config" in IsthmusConfig.__dataclass_fields__
+
+
+def test_the_stock_server_is_a_command_of_the_stock_program() -> None:
+    from transformers.cli.serve import Serve
+    from transformers.cli.transformers import app
+
+    assert Serve in [command.callback for command in app.registered_commands]
+
+
+def test_the_stock_layers_of_low_rank_updates_can_be_told_and_undone() -> None:
+    from peft.tuners.lora import LoraLayer
+
+    assert {"merge", "get_base_layer"} <= set(dir(LoraLayer))
+    assert LoraLayer.adapter_layer_names[:2] == ("lora_A", "lora_B")
