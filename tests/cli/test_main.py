@@ -9,7 +9,7 @@ import pytest
 from isthmus import cli
 from isthmus.cli import main
 
-COMMANDS = ["chat", "diff", "eval", "microworld", "quickstart", "show", "study", "train"]
+COMMANDS = ["chat", "diff", "eval", "microworld", "quickstart", "serve", "show", "study", "train"]
 ISTHMUS = Path(sys.executable).parent / "isthmus"
 
 
@@ -29,7 +29,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit) as stop:
         main([name, "--help"])
     assert stop.value.code == 0
-    assert f"usage: isthmus {name}" in capsys.readouterr().out
+    assert f"usage: isthmus {name}" in capsys.readouterr().out.lower()
 
 
 def test_an_unknown_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,3 +98,5 @@ def test_what_the_server_lacks_is_named(
     monkeypatch.setattr(serve, "NEEDED", ("json", "no_such_package"))
     assert main(["serve", str(saved)]) == 2
     assert "needs no_such_package; install" in capsys.readouterr().err
+    assert main(["serve"]) == 2
+    assert "name the folder of a trained model" in capsys.readouterr().err

@@ -56,13 +56,13 @@ def test_gradients_are_those_of_the_product(tmp_path: Path) -> None:
     """Against the definition: W + (alpha / rank) B A, by autograd over plain tensors."""
     layer = nn.Sequential(nn.Linear(6, 5, bias=False))
     weight = layer[0].weight.detach().clone()
-    add_lora([layer], Lora(rank=2, alpha=3.0))
+    add_lora([layer], Lora(rank=2, alpha=3))
     stir(lora_parameters([layer]))
     down, up = lora_parameters([layer])
     x = torch.randn(4, 6)
     layer(x).square().sum().backward()
     a, b = (p.detach().clone().requires_grad_() for p in (down, up))
-    ((x @ (weight + 3.0 / 2 * b @ a).T).square().sum()).backward()
+    ((x @ (weight + 3 / 2 * b @ a).T).square().sum()).backward()
     torch.testing.assert_close(down.grad, a.grad)
     torch.testing.assert_close(up.grad, b.grad)
 

@@ -15,7 +15,7 @@ from isthmus.training.stage import Part, Recipe
 from tests.training.test_loop import _bit_equal, _train, _train_until, _weights
 from tests.training.tiny_recipe import tiny_recipe
 
-LM = Part(name="language_model", lr=1e-2, lora=Lora(rank=2, alpha=4.0))
+LM = Part(name="language_model", lr=1e-2, lora=Lora(rank=2, alpha=4))
 PARTS = (Part(name="connector", lr=1e-2), LM)
 
 

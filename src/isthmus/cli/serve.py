@@ -12,9 +12,11 @@ def main(arguments: Sequence[str]) -> None:
     """Runs transformers' own server, which knows isthmus models once this package is imported.
 
     Raises:
-        ValueError: the server's packages are not installed, or the folder holds trained weights
-            without their towers.
+        ValueError: no model is named, the server's packages are not installed, or the folder holds
+            trained weights without their towers.
     """
+    if not arguments:
+        raise ValueError("name the folder of a trained model, as in `isthmus serve runs/mine`")
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(

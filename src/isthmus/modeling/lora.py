@@ -28,7 +28,7 @@ class Lora(Config):
 
     rank: int = 16
     """Columns of B and rows of A."""
-    alpha: float = 32.0
+    alpha: int = 32
     """Scale of the update, times the rank."""
     dropout: float = 0.0
     """Share of an updated layer's inputs that the update does not see in a step."""

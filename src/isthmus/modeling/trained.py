@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import final
+from typing import cast, final
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -94,4 +94,6 @@ def load_trained(
         raise ValueError(f"{folder} holds {unknown[0]!r}, which the model has not; copy it again")
     for name in towers.lora:
         merge_lora(parts[name])
-    return model.to(dtype or torch.float32).eval()
+    # The stubs of transformers take this method for a function of the class.
+    cast("nn.Module", model).to(dtype or torch.float32)
+    return model.eval()

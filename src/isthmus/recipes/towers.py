@@ -58,7 +58,7 @@ def lora() -> Recipe:
     """
     start = connector()
     aligned = start.stages[0]
-    updates = Lora(rank=128, alpha=256.0, dropout=0.05)
+    updates = Lora(rank=128, alpha=256, dropout=0.05)
     tuned = replace(
         aligned,
         name="tuned",

@@ -66,7 +66,7 @@ def freeze_and_thaw(parts: Parts, trained: Sequence[Part]) -> list[PartRow]:
     Raises:
         ValueError: a trained part is not in the model, or has no parameters.
     """
-    named = {part.name: part for part in trained}
+    named: dict[str, Part] = {part.name: part for part in trained}
     for name in named:
         if name not in parts:
             raise ValueError(f"the part {name!r} is not in the model; it has {', '.join(parts)}")

@@ -20,7 +20,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from isthmus.modeling import fingerprint
-from isthmus.modeling.lora import merge_lora
+from isthmus.modeling.lora import Lora, merge_lora
 from isthmus.modeling.trained import Towers, save_trained
 from isthmus.training import run_folder
 from isthmus.training.checkpoint import (
@@ -110,7 +110,7 @@ def _save(run: Run, folder: Path) -> None:
     """Writes the trained model: whole and merged, or what was trained of it."""
     recipe, parts = run.recipe, run.model.parts()
     trained = [part for stage in recipe.stages for part in stage.train if part.name in parts]
-    lora = {part.name: part.lora for part in trained if part.lora}
+    lora: dict[str, Lora] = {part.name: part.lora for part in trained if part.lora}
     if recipe.save == "trained":
         changed = {part.name for part in trained if not part.lora}
         if recipe.model.four_bit:  # they are joined to the unrounded weights

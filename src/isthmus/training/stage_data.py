@@ -48,9 +48,9 @@ def open_data(
     processor: Processor,
     *,
     tower: str,
-    output: Path,
     accelerator: Accelerator,
     console: Console,
+    output: Path | None = None,
 ) -> StageData:
     """Reads the samples of a stage, and has the frozen tower see their images if it asks for that.
 
@@ -59,9 +59,9 @@ def open_data(
         model: holds the tower.
         processor: of the model.
         tower: fingerprint of the tower's weights.
-        output: folder whose quarantine.jsonl names the rows that are left out.
         accelerator: the main process writes caches, the others wait for it and read them.
         console: is told about rows that are left out, and about the feature store.
+        output: folder whose quarantine.jsonl names those rows.
 
     Raises:
         ValueError: too large a share of the rows cannot be used.
@@ -85,7 +85,7 @@ def open_data(
         rejected = [*read.rejected, *(validation.rejected if validation else ())]
         if rejected:
             console.print(
-                f"{len(rejected)} rows cannot be used; {output / QUARANTINE_FILE} says why",
+                f"{len(rejected)} rows cannot be used; {QUARANTINE_FILE} says why",
                 highlight=False,
             )
         samples = [*read.samples, *(validation.samples if validation else ())]
