@@ -152,3 +152,44 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(
 ) -> None:
     assert main(["train", str(world.recipe), "--output", str(world.model)]) == 2
     assert str(world.model) in capsys.readouterr().err
+
+
+def test_faulty_rows_are_left_out_and_named(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(world.data.read_text() + "{broken\n")
+    root = ["--image-root", str(world.data.parent)]
+    words = ["train", str(world.recipe), "--data", str(data), *root, "--output"]
+    said = one_line_refusal([*words, str(tmp_path / "strict")], capsys)
+    assert "1 of 13 rows cannot be used (1 broken_json)" in said
+    assert "--max-bad-share" in said
+    run = tmp_path / "run"
+    assert main([*words, str(run), "--max-bad-share", "0.1"]) == 0
+    assert "1 rows cannot be used; quarantine.jsonl says why" in capsys.readouterr().out
+    (row,) = json_lines(run / "quarantine.jsonl")
+    assert (row["row"], row["reason"], row["file"]) == (13, "broken_json", str(data))
+    stages = json.loads((run / "recipe.json").read_text())["stages"]
+    assert stages[0]["rejected"] == {"broken_json": 1}
+    assert stages[0]["samples"] == 12
+
+    asked = ["eval", str(run), "--data", str(data), *root, "--output", str(tmp_path / "eval")]
+    assert "1 of 13 rows" in one_line_refusal(asked, capsys)
+    assert main([*asked, "--max-bad-share", "0.1"]) == 0
+    results = json.loads((tmp_path / "eval/results.json").read_text())
+    assert results["rejected"] == {"broken_json": 1}
+    assert len(json_lines(tmp_path / "eval/samples.jsonl")) == 12
+    assert json_lines(tmp_path / "eval/quarantine.jsonl") == [row]
+    page = (tmp_path / "eval/report.html").read_text()
+    assert "rows not asked about" in page
+    assert "rows not trained on" in page
+
+
+def test_a_tower_without_weights_is_named(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tower = Path(json.loads(world.recipe.read_text())["model"]["vision"])
+    shutil.copytree(tower, tmp_path / "tower", ignore=shutil.ignore_patterns("*.safetensors"))
+    words = ["train", str(world.recipe), "--output", str(tmp_path / "run")]
+    said = one_line_refusal([*words, "--model.vision", str(tmp_path / "tower")], capsys)
+    assert f"{tmp_path / 'tower'} holds no weights that can be loaded" in said

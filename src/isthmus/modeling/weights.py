@@ -9,13 +9,13 @@ from safetensors import SafetensorError
 
 @contextmanager
 def readable_weights(source: str | PathLike[str]) -> Iterator[None]:
-    """Turns the error of a damaged weight file into one that names its folder.
+    """Turns the error of a damaged or absent weight file into one that names its folder.
 
     Args:
         source: folder or hub id that is loaded.
 
     Raises:
-        ValueError: a weight file is damaged.
+        ValueError: a weight file is damaged, or there is none.
     """
     try:
         yield
@@ -23,4 +23,9 @@ def readable_weights(source: str | PathLike[str]) -> Iterator[None]:
         raise ValueError(
             f"the weights in {source} are damaged ({error}); copy or download the whole folder "
             "again"
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            f"{source} holds no weights that can be loaded ({error}); save the model there with "
+            "save_pretrained, or name another folder or hub id"
         ) from error
