@@ -183,6 +183,7 @@ def test_faulty_rows_are_left_out_and_named(
     page = (tmp_path / "eval/report.html").read_text()
     assert "rows not asked about" in page
     assert "rows not trained on" in page
+    assert "1: 1 broken_json" in page
 
 
 def test_a_tower_without_weights_is_named(

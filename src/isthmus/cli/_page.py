@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from isthmus.data.vetting import QUARANTINE_FILE
 from isthmus.evaluation.results import RECIPE_FILE, Result
 from isthmus.report.page import Page
 from isthmus.report.sections import Bar, bars, charts, galleries
@@ -43,7 +44,7 @@ def page_of(
         provenance={
             **{name: _text(value) for name, value in asdict(result.provenance).items()},
             **_left_out("not asked about", result.rejected),
-            **_left_out("not trained on", _rejected(description)),
+            **_left_out("not trained on", _quarantined(model)),
             **{name: str(value) for name, value in description.get("versions", {}).items()},
         },
     )
@@ -55,12 +56,11 @@ def _parts(description: dict[str, Any]) -> tuple[PartRow, ...]:
     return tuple(PartRow(**row) for row in (stages[-1]["parts"] if stages else []))
 
 
-def _rejected(description: dict[str, Any]) -> Counter[str]:
-    """The rows that the stages left out, by reason."""
-    counts: Counter[str] = Counter()
-    for stage in description.get("stages", []):
-        counts.update(stage.get("rejected", {}))
-    return counts
+def _quarantined(model: Path) -> Counter[str]:
+    """The rows that training left out, by reason; each once, however many stages met it."""
+    file = model / QUARANTINE_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return Counter(json.loads(line)["reason"] for line in lines)
 
 
 def _left_out(title: str, rejected: Mapping[str, int]) -> dict[str, str]:

@@ -93,8 +93,8 @@ def vet(
     file: Path,
     image_root: Path,
     *,
-    check: Check | None = None,
-    about: Mapping[str, Any] | None = None,
+    check: Check,
+    about: Mapping[str, Any],
     num_workers: int = 1,
     console: Console | None = None,
 ) -> Vetted:
@@ -112,7 +112,7 @@ def vet(
         ValueError: the file does not exist, holds no row, or is an array that is no JSON.
     """
     rows = list(entries(file, image_root))
-    kept = cache_root() / "vetted" / f"{_verdict_name(file, rows, about or {})}.json"
+    kept = cache_root() / "vetted" / f"{_verdict_name(file, rows, about)}.json"
     if kept.exists():
         faults = json.loads(kept.read_text(encoding="utf-8"))
     else:
@@ -162,7 +162,7 @@ def encoding_of(processor: Processor, max_length: int | None) -> dict[str, Any]:
 class _Trial:
     """Tries rows; an image that several rows show is read once."""
 
-    def __init__(self, check: Check | None):
+    def __init__(self, check: Check):
         self._check = check
         self._images: dict[Path, Fault | None] = {}
 
@@ -175,7 +175,7 @@ class _Trial:
                 self._images[path] = _fault_of(check_image, path)
             if fault := self._images[path]:
                 return fault
-        return _fault_of(self._check, entry.content) if self._check else None
+        return _fault_of(self._check, entry.content)
 
 
 def _fault_of(check: Callable[[Any], None], value: Any) -> Fault | None:
