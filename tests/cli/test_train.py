@@ -1,6 +1,7 @@
 """`isthmus train`: the contract that scripts rely on."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,9 @@ def test_resume_starts_fresh_where_there_is_no_checkpoint(world: World, tmp_path
         (["--data", "DATA", "--image-root", "absent"], "image root absent does not exist"),
         (["--connector", "pol"], "unknown kind of isthmus.connectors 'pol'"),
         (["--model.vision", "microworld:siglib"], "siglib"),
+        (["--model.vision", "./absent"], "there is no folder ./absent"),
+        (["--model.language", "/absent/deep/down"], "there is no folder /absent/deep/down"),
+        (["--model.language", "EMPTY"], "holds no config.json"),
     ],
 )
 def test_a_wrong_setting_is_one_line(
@@ -141,7 +145,9 @@ def test_a_wrong_setting_is_one_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [str(world.data) if word == "DATA" else word for word in words]
+    (tmp_path / "empty").mkdir()
+    paths = {"DATA": str(world.data), "EMPTY": str(tmp_path / "empty")}
+    words = [paths.get(word, word) for word in words]
     assert reason in one_line_refusal(
         ["train", str(world.recipe), "--output", str(tmp_path / "run"), *words], capsys
     )
@@ -159,14 +165,17 @@ def test_faulty_rows_are_left_out_and_named(
 ) -> None:
     data = tmp_path / "data.jsonl"
     data.write_text(world.data.read_text() + "{broken\n")
+    recipe = json.loads(world.recipe.read_text())
+    recipe["stages"].append({**recipe["stages"][0], "name": "again"})
+    (tmp_path / "twice.json").write_text(json.dumps(recipe))
     root = ["--image-root", str(world.data.parent)]
-    words = ["train", str(world.recipe), "--data", str(data), *root, "--output"]
+    words = ["train", str(tmp_path / "twice.json"), "--data", str(data), *root, "--output"]
     said = one_line_refusal([*words, str(tmp_path / "strict")], capsys)
     assert "1 of 13 rows cannot be used (1 broken_json)" in said
     assert "--max-bad-share" in said
     run = tmp_path / "run"
     assert main([*words, str(run), "--max-bad-share", "0.1"]) == 0
-    assert "1 rows cannot be used; quarantine.jsonl says why" in capsys.readouterr().out
+    assert "rows that cannot be used: 1; quarantine.jsonl says why" in capsys.readouterr().out
     (row,) = json_lines(run / "quarantine.jsonl")
     assert (row["row"], row["reason"], row["file"]) == (13, "broken_json", str(data))
     stages = json.loads((run / "recipe.json").read_text())["stages"]
@@ -180,9 +189,10 @@ def test_faulty_rows_are_left_out_and_named(
     assert results["rejected"] == {"broken_json": 1}
     assert len(json_lines(tmp_path / "eval/samples.jsonl")) == 12
     assert json_lines(tmp_path / "eval/quarantine.jsonl") == [row]
-    page = (tmp_path / "eval/report.html").read_text()
-    assert "rows not asked about" in page
-    assert "rows not trained on" in page
+    page = re.sub(r"<[^>]*>|\s+", " ", (tmp_path / "eval/report.html").read_text())
+    assert re.search(r"rows not asked about +1: 1 broken_json", page)
+    # Two stages met the same row.
+    assert re.search(r"rows not trained on +1: 1 broken_json", page)
     assert "1: 1 broken_json" in page
 
 

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> None:
         console.print(f"{name}  {score.value:.4f}  ({low:.4f} to {high:.4f})  n={score.count}")
     if vetted.rejected:
         console.print(
-            f"\n{len(vetted.rejected)} rows cannot be used; "
+            f"\nRows that cannot be used: {len(vetted.rejected)}; "
             f"{options.output / QUARANTINE_FILE} says why."
         )
     if result.num_cut:

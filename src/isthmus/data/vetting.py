@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -189,7 +190,7 @@ def _fault_of(check: Callable[[Any], None], value: Any) -> Fault | None:
 def _verdict_name(file: Path, rows: Sequence[Entry], about: Mapping[str, Any]) -> str:
     """Returns a name that changes with the file, its images and the way they are tried."""
     whole = sha256(file.read_bytes())
-    whole.update(json.dumps(about, sort_keys=True).encode())
+    whole.update(json.dumps({**about, "isthmus": version("isthmus")}, sort_keys=True).encode())
     for row in rows:
         if isinstance(row.content, Sample):
             for path in row.content.images:

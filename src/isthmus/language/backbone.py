@@ -7,7 +7,6 @@ from typing import Any, final
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
@@ -18,6 +17,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from isthmus.language.head import HeadArithmetic
+from isthmus.pretrained import read_config
 
 CHECKED_TOKENS = 16
 """Random tokens on which the parts are compared with the whole."""
@@ -45,7 +45,7 @@ def text_config_of(language: str) -> PreTrainedConfig:
     Raises:
         ValueError: it is not a causal language model.
     """
-    config = AutoConfig.from_pretrained(language)
+    config = read_config(language)
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder:
         raise ValueError(
             f"{language!r} is a {config.model_type!r} model; expected a causal language model "

@@ -11,6 +11,7 @@ from isthmus.connectors import ConnectorConfig
 from isthmus.language.backbone import text_config_of
 from isthmus.language.tokenizer import IMAGE_TOKEN, load_tokenizer, token_id
 from isthmus.modeling.shim import AUTO_MAP, write_shim
+from isthmus.pretrained import read_config
 from isthmus.vision.preprocessing import read_preprocessing
 from isthmus.vision.tower import grid_of, num_blocks_kept, vision_part
 
@@ -86,7 +87,7 @@ class IsthmusConfig(PreTrainedConfig):
         Raises:
             ValueError: a part cannot be used.
         """
-        vision_config = vision_part(AutoConfig.from_pretrained(vision))
+        vision_config = vision_part(read_config(vision))
         preprocessing = read_preprocessing(vision, vision_config)
         chosen = connectors.default(connector) if isinstance(connector, str) else connector
         return cls(

@@ -85,7 +85,7 @@ def open_data(
         rejected = [*read.rejected, *(validation.rejected if validation else ())]
         if rejected:
             console.print(
-                f"{len(rejected)} rows cannot be used; {QUARANTINE_FILE} says why",
+                f"rows that cannot be used: {len(rejected)}; {QUARANTINE_FILE} says why",
                 highlight=False,
             )
         samples = [*read.samples, *(validation.samples if validation else ())]

@@ -10,10 +10,11 @@ from typing import final
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from isthmus.axes import Patches
+from isthmus.pretrained import read_config
 
 
 @final
@@ -142,7 +143,7 @@ def load_tower(
     Raises:
         ValueError: weights are missing, or the tower cannot be used.
     """
-    config = vision_part(AutoConfig.from_pretrained(vision))
+    config = vision_part(read_config(vision))
     # Loading a part of a larger model reports every other key as unexpected; that is no news.
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
