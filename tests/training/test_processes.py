@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from isthmus.training.log import read_log
+from isthmus.training.processes import join_processes
 from isthmus.training.stage import Recipe
 from tests.tiny_data import rows
 from tests.training.tiny_recipe import tiny_recipe
@@ -36,19 +37,27 @@ def train(recipe: Recipe, output: Path, *, processes: int, die_after: int | None
     script = output.parent / "run.py"
     script.write_text(f"import sys\nfrom isthmus.cli import main\n{patch}\nsys.exit(main())\n")
     words = ["train", str(file), "--output", str(output), "--resume"]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
+    launch = ["-m", "accelerate.commands.launch", "--num_processes", str(processes)]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    # Without a GPU, accelerate starts one process alone unless it is told of several GPUs.
+    launch += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else []
     command: Sequence[str] = [sys.executable, *launch, str(script), *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ISTHMUS_CACHE": str(output.parent / "c")}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=240
     )
     assert (done.returncode == 0) == (die_after is None), done.stdout + done.stderr
+    if die_after is None:
+        assert json.loads((output / "recipe.json").read_text())["processes"] == processes
+
+
+def column(output: Path, name: str) -> list[float]:
+    lines = {line["step"]: line for line in read_log(output) if "loss" in line}
+    return [lines[step][name] for step in sorted(lines)]
 
 
 def losses(output: Path) -> list[float]:
-    lines = {line["step"]: line for line in read_log(output) if "loss" in line}
-    return [lines[step]["loss"] for step in sorted(lines)]
+    return column(output, "loss")
 
 
 def validations(output: Path) -> list[float]:
@@ -76,6 +85,9 @@ def test_two_processes_learn_what_one_learns(recipe: Recipe, tmp_path: Path) -> 
     one, two = (losses(tmp_path / f"of-{n}") for n in (1, 2))
     assert len(one) == 12
     assert one == pytest.approx(two, abs=1e-5)
+    # The optimizer does not see the size of gradients, but clipping does.
+    norms = [column(tmp_path / f"of-{n}", "grad_norm") for n in (1, 2)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     found = [validations(tmp_path / f"of-{n}") for n in (1, 2)]
     assert found[0] == pytest.approx(found[1], abs=1e-5)
     weights = [load_file(tmp_path / f"of-{n}/model.safetensors") for n in (1, 2)]
@@ -106,3 +118,13 @@ def test_two_processes_accumulate_and_store_features_alike(recipe: Recipe, tmp_p
     train(recipe, tmp_path / "plain", processes=1)
     train(replace(recipe, stages=(other,)), tmp_path / "other", processes=2)
     assert losses(tmp_path / "plain") == pytest.approx(losses(tmp_path / "other"), abs=1e-5)
+
+
+def test_a_launcher_that_starts_one_process_for_several_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert join_processes().num_processes == 1
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as `accelerate launch --num_processes 2` does
+    with pytest.raises(ValueError, match="add --multi_gpu"):
+        join_processes()

@@ -13,7 +13,6 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from jaxtyping import Float
 from rich.console import Console
@@ -34,6 +33,7 @@ from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
 from isthmus.training.log import RunLog
 from isthmus.training.optim import set_lr
 from isthmus.training.prepare import Prepared, Run, prepare
+from isthmus.training.processes import join_processes
 from isthmus.training.progress import StepProgress
 from isthmus.training.resolve import build_model
 from isthmus.training.result import TrainResult, result_of
@@ -59,7 +59,7 @@ def train(
         FloatingPointError: the loss is no longer a number.
     """
     started = perf_counter()
-    accelerator = Accelerator(mixed_precision="no")
+    accelerator = join_processes()
     is_main = accelerator.is_main_process
     console = console or Console()
     if is_main:
@@ -88,7 +88,7 @@ def train(
             log=log,
             model=model,
             processor=processor,
-            facts={"towers": towers, "stages": met},
+            facts={"towers": towers, "stages": met, "processes": accelerator.num_processes},
             checkpoint=checkpoint,
             position=position,
             begun=started - position.seconds,
