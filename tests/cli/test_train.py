@@ -133,6 +133,7 @@ def test_resume_starts_fresh_where_there_is_no_checkpoint(world: World, tmp_path
         (["--data", "DATA", "--image-root", "absent"], "image root absent does not exist"),
         (["--connector", "pol"], "unknown kind of isthmus.connectors 'pol'"),
         (["--model.vision", "microworld:siglib"], "siglib"),
+        (["--max-bad-share", "0.5"], "reads no file of yours"),
         (["--model.vision", "./absent"], "there is no folder ./absent"),
         (["--model.language", "/absent/deep/down"], "there is no folder /absent/deep/down"),
         (["--model.language", "EMPTY"], "holds no config.json"),
@@ -158,6 +159,28 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(
 ) -> None:
     assert main(["train", str(world.recipe), "--output", str(world.model)]) == 2
     assert str(world.model) in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_an_evaluation_is_not_taken_over(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    words = ["train", str(world.recipe), "--output", str(tmp_path)]
+    assert "holds results.json" in one_line_refusal(words, capsys)
+
+
+def test_a_share_given_alone_is_that_of_the_recipes_files(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = json.loads((world.model / "recipe.json").read_text())["recipe"]
+    data = tmp_path / "data.jsonl"
+    data.write_text(world.data.read_text() + "{broken\n")
+    recipe["stages"][0]["data"]["file"] = str(data)
+    (tmp_path / "mine.json").write_text(json.dumps(recipe))
+    words = ["train", str(tmp_path / "mine.json"), "--output", str(tmp_path / "run")]
+    assert "--max-bad-share" in one_line_refusal(words, capsys)
+    assert main([*words, "--max-bad-share", "0.1"]) == 0
+    assert recipe_of(tmp_path / "run")["stages"][0]["data"]["max_bad_share"] == 0.1
 
 
 def test_faulty_rows_are_left_out_and_named(

@@ -121,6 +121,9 @@ def test_typed_templates_get_typed_parts(processor: IsthmusProcessor) -> None:
 UNMARKED = {
     "plain": "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant\n{% endif %}",
+    "trims line breaks in front": "{% for m in messages %}<s>{{ m.role }}\n"
+    "{{ m.content.lstrip('\n') if m.role == 'assistant' else m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant\n{% endif %}",
     "trims": "{% for m in messages %}<s>{{ m.role }}: {{ m.content | trim }} </s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant: {% endif %}",
 }
@@ -137,13 +140,17 @@ def test_answers_are_found_in_a_template_without_marks(
         num_image_tokens=2,
     )
     sample = _sample(
-        ("user", "red"),
-        ("assistant", "red"),
+        ("user", "red # answer 1 #"),
+        ("assistant", "\nred"),
         ("user", "assistant\nred</s>"),
         ("assistant", " red\n"),
     )
     encoded = encode(sample, other)
-    expected = ["red</s>", " red\n</s>"] if name == "plain" else ["red </s>", "red </s>"]
+    expected = {
+        "plain": ["\nred</s>", " red\n</s>"],
+        "trims": ["red </s>", "red </s>"],
+        "trims line breaks in front": ["red</s>", " red\n</s>"],
+    }[name]
     assert _learned(encoded, other) == expected
     ids = prompt(sample.messages, other)
     assert encoded.input_ids[: len(ids)].tolist() == ids

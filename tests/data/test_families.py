@@ -8,6 +8,7 @@ from isthmus import IsthmusProcessor, chat_templates
 from isthmus.axes import IGNORED_LABEL
 from isthmus.data.conversation import encode, prompt
 from isthmus.data.faults import Fault
+from isthmus.data.rendering import check_template
 from isthmus.data.sample import ImagePart, Message, Sample, Text
 from isthmus.language.tokenizer import load_tokenizer
 from tests.tiny import tiny_image_processor
@@ -141,5 +142,36 @@ def test_a_template_whose_answers_cannot_be_found_names_the_remedy(tmp_path: Pat
     processor = processor_of(tmp_path, "llama", None)
     processor.chat_template = "{% for m in messages %}{{ m.content | upper }}</s>{% endfor %}"
     with pytest.raises(ValueError, match="--chat-template") as caught:
+        check_template(processor)
+    assert not isinstance(caught.value, Fault)  # not a row's fault: nothing is built
+    with pytest.raises(Fault) as refused:
         encode(CONVERSATION, processor)
-    assert not isinstance(caught.value, Fault)  # not the row's fault: the run stops
+    assert refused.value.reason == "chat_template"
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{% for m in messages %}{{ m.content }}", "the chat template is no Jinja, line 1"),
+        ("{% for m in messages %}{{ m.content + 1 }}</s>{% endfor %}", "refuses it"),
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "no special token"),
+        ("{% generation %}{% endgeneration %}", "no answer"),
+    ],
+)
+def test_a_template_that_no_row_can_mend_is_refused(
+    tmp_path: Path, template: str, reason: str
+) -> None:
+    processor = processor_of(tmp_path, "llama", None)
+    processor.chat_template = template
+    with pytest.raises(ValueError, match=reason) as caught:
+        check_template(processor)
+    assert not isinstance(caught.value, Fault)
+
+
+def test_a_template_may_insist_on_a_system_turn(tmp_path: Path) -> None:
+    processor = processor_of(tmp_path, "llama", None)
+    processor.chat_template = (
+        "{% if messages[0].role != 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+        "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
+    )
+    check_template(processor)

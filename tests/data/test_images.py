@@ -7,20 +7,64 @@ import pytest
 from PIL import Image
 
 from isthmus.data.faults import Fault
-from isthmus.data.images import as_seen, check_image, readable, upright_size
+from isthmus.data.images import (
+    FORMATS,
+    as_seen,
+    check_image,
+    opened,
+    readable,
+    upright_size,
+)
 from tests.tiny import tiny_image
 
 
-@pytest.mark.parametrize("fault", [OSError, SyntaxError, ValueError, Image.DecompressionBombError])
+@pytest.mark.parametrize(
+    "fault", [OSError, RuntimeError, MemoryError, Image.DecompressionBombError]
+)
 def test_whatever_pillow_raises_becomes_one_error(fault: type[Exception]) -> None:
     reason = r"the image a\.png cannot be read: torn"
     with pytest.raises(Fault, match=reason), readable("the image a.png"):
         raise fault("torn")
 
 
-def test_a_fault_of_ours_is_not_taken_for_a_damaged_file() -> None:
-    with pytest.raises(KeyError), readable("the image a.png"):
+def test_a_fault_of_ours_is_not_taken_for_a_damaged_file(tmp_path: Path) -> None:
+    tiny_image().save(tmp_path / "a.png")
+    with pytest.raises(KeyError), opened(tmp_path / "a.png", "the image"):
         raise KeyError
+
+
+def test_a_program_is_no_image_whatever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow would hand PostScript to Ghostscript, which runs it."""
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.check_call", lambda *words, **_: started.append(words))
+    (tmp_path / "cat.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n\n")
+    with pytest.raises(Fault) as caught:
+        check_image(tmp_path / "cat.png")
+    assert caught.value.reason == "not_an_image"
+    assert not started
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_every_format_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a"
+    Image.new("RGB", (16, 8), (200, 30, 30)).save(path, format=name)
+    assert np.abs(seen(path).astype(int) - [200, 30, 30]).max() <= 16
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_picture_with_illegible_exif_data_is_seen_as_it_lies(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    tiny_image(width=40, height=24).save(tmp_path / "a.jpg", exif=exif)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    start = whole.index(b"Exif\x00\x00") + 6
+    for noise in (b"\xff" * 8, b"II*\x00\xff\xff\xff\xff"):
+        (tmp_path / "b.jpg").write_bytes(whole[:start] + noise + whole[start + len(noise) :])
+        check_image(tmp_path / "b.jpg")
+        assert seen(tmp_path / "b.jpg").shape == (24, 40, 3)
+        assert upright_size(tmp_path / "b.jpg") == (40, 24)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -27,6 +27,11 @@ def test_without_images_keeps_the_words_and_nothing_else() -> None:
         ((ASK,), (IMAGE,), "no assistant turn"),
         ((ASK, Message("assistant", (Text(" \n"),))), (IMAGE,), "turn is empty"),
         ((ASK, Message("assistant", ())), (IMAGE,), "turn is empty"),
+        (
+            (ANSWER, Message("assistant", (ImagePart(), Text("so")))),
+            (IMAGE,),
+            "turn shows an image",
+        ),
     ],
 )
 def test_faults_are_named_with_the_sample(

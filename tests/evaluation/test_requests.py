@@ -34,12 +34,6 @@ def test_an_answer_to_nothing_is_refused_by_name() -> None:
             split_last_answer(sample(*turns, name="lone"))
 
 
-def test_an_answer_with_a_picture_is_refused() -> None:
-    drawn = Message("assistant", (Text("this"), ImagePart()))
-    with pytest.raises(ValueError, match="shows an image in its last answer"):
-        split_last_answer(sample(QUESTION, drawn))
-
-
 def test_the_question_marks_pictures_only_among_several() -> None:
     two = Message("user", (ImagePart(), Text("or"), ImagePart(), Text("?")))
     assert Prompt(messages=(QUESTION,)).question == "What is it?"

@@ -2,7 +2,8 @@
 
 import inspect
 
-from transformers import GenerationMixin, PreTrainedModel, ProcessorMixin
+import pytest
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.models.auto import modeling_auto
 
 import isthmus
@@ -61,3 +62,29 @@ def test_the_stock_layers_of_low_rank_updates_can_be_told_and_undone() -> None:
 
     assert {"merge", "get_base_layer"} <= set(dir(LoraLayer))
     assert LoraLayer.adapter_layer_names[:2] == ("lora_A", "lora_B")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_supports_sdpa",
+        "_supports_flash_attn",
+        "_supports_flex_attn",
+        "_supports_attention_backend",
+        "_can_compile_fullgraph",
+        "_skip_keys_device_placement",
+        "_tp_plan",
+        "_tied_weights_keys",
+        "_init_weights",
+        "input_modalities",
+        "register_for_auto_class",
+    ],
+)
+def test_what_a_model_declares_is_still_asked_for(name: str) -> None:
+    """An attribute that nothing reads any more would pass unnoticed."""
+    assert hasattr(PreTrainedModel, name)
+
+
+def test_what_a_configuration_declares_is_still_asked_for() -> None:
+    assert hasattr(PreTrainedConfig, "sub_configs_defaults")
+    assert hasattr(PreTrainedConfig, "register_for_auto_class")

@@ -230,11 +230,37 @@ def test_changed_data_is_no_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         _train(recipe, tmp_path / "out", resume=True)
 
 
+@pytest.mark.parametrize("changed", ["validation data", "encoding"])
+def test_a_changed_way_of_reading_is_no_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    recipe = tiny_recipe(tmp_path, checkpoint_every=0.25)
+    template = tmp_path / "mine.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}</s>{% endfor %}")
+    recipe = replace(recipe, model=replace(recipe.model, chat_template=str(template)))
+    _train_until(monkeypatch, recipe, tmp_path / "out", 5)
+    if changed == "encoding":
+        template.write_text("{% for m in messages %}({{ m.content }}</s>{% endfor %}")
+    else:
+        file = recipe.stages[0].validation.file
+        file.write_text(file.read_text().replace("And now?", "And then?"))
+    with pytest.raises(ValueError, match=f"was written with the {changed}"):
+        _train(recipe, tmp_path / "out", resume=True)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     parts = (Part(name="connector", lr=1e30), Part(name="language_model", lr=1e30))
     recipe = tiny_recipe(tmp_path, train=parts, warmup_share=0.0, clip=None)
-    with pytest.raises(FloatingPointError, match="at step 2; lower the learning rate"):
+    with pytest.raises(FloatingPointError, match="norm is nan at step 2; train into another"):
         _train(recipe, tmp_path / "out")
+    kept = replace(recipe, stages=(replace(recipe.stages[0], log_every=9, checkpoint_every=0.1),))
+    with pytest.raises(FloatingPointError):
+        _train(kept, tmp_path / "kept")
+    # What is no number is in no checkpoint.
+    (held,) = (tmp_path / "kept" / "checkpoints").iterdir()
+    assert held.name == "step-00000001"
+    weights = load_file(held / "trained.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
     assert json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[0])["step"] == 1
 
 
@@ -308,3 +334,13 @@ def test_a_stage_may_end_with_its_best_weights(
     best = load_file(folder / "step-00000006/trained.safetensors")
     final = _weights(tmp_path / "run")
     assert all(torch.equal(final[name.removeprefix("model.")], w) for name, w in best.items())
+
+
+def test_a_validation_loss_that_is_no_number_is_not_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter([0.3, float("nan"), 0.9, 1.0])
+    monkeypatch.setattr(loop, "validate", lambda *_: ({"loss": next(measured)}, {}))
+    recipe = tiny_recipe(tmp_path, validate_every=0.25, finish="best")
+    _, said = _train(recipe, tmp_path / "out")
+    assert "whose validation loss was 0.3000" in said

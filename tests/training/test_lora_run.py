@@ -96,3 +96,19 @@ def test_two_kinds_of_updates_on_a_part_are_refused(recipe: Recipe) -> None:
 
 def test_a_recipe_with_updates_survives_json(recipe: Recipe) -> None:
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize("absent", ["lora_A", "connector"])
+def test_trained_weights_that_are_not_whole_are_refused(
+    recipe: Recipe, tmp_path: Path, absent: str
+) -> None:
+    _train(replace(recipe, save="trained"), tmp_path / "trained")
+    file = tmp_path / "trained/trained.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if absent in name)
+    save_file({n: value for n, value in weights.items() if n != name}, file)
+    with pytest.raises(ValueError, match=f"lacks {name}"):
+        isthmus.load(tmp_path / "trained")
+    save_file(weights | {name: weights[name][:1]}, file)
+    with pytest.raises(ValueError, match="of another architecture"):
+        isthmus.load(tmp_path / "trained")

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from isthmus.training.log import read_log
 from isthmus.training.processes import join_processes
-from isthmus.training.stage import Recipe
+from isthmus.training.stage import Part, PartName, Recipe
+from tests.tiny import save_vision
 from tests.tiny_data import rows
 from tests.training.tiny_recipe import tiny_recipe
 
@@ -120,10 +121,31 @@ def test_two_processes_accumulate_and_store_features_alike(recipe: Recipe, tmp_p
     assert losses(tmp_path / "plain") == pytest.approx(losses(tmp_path / "other"), abs=1e-5)
 
 
-def test_a_launcher_that_starts_one_process_for_several_is_found_out(
+@pytest.mark.slow
+@pytest.mark.parametrize("trained", ["connector", "vision_tower"])
+def test_a_part_that_some_batches_do_not_use_learns_alike(
+    recipe: Recipe, tmp_path: Path, trained: PartName
+) -> None:
+    """Text alone reaches no connector, and nothing reaches the mask token of a DINOv2."""
+    (stage,) = recipe.stages
+    parts = (Part(name=trained, lr=1e-2),)
+    model = replace(recipe.model, vision=save_vision(tmp_path / "dinov2", "dinov2"))
+    recipe = replace(recipe, model=model, stages=(replace(stage, train=parts),))
+    for processes in (1, 2):
+        train(recipe, tmp_path / f"of-{processes}", processes=processes)
+    one, two = (losses(tmp_path / f"of-{n}") for n in (1, 2))
+    assert one == pytest.approx(two, abs=1e-5)
+    assert len(set(one)) > 1
+
+
+def test_what_a_launcher_does_otherwise_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with pytest.raises(ValueError, match=r"schedule\.accumulation"):
+        join_processes()
+    monkeypatch.delenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
     assert join_processes().num_processes == 1
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as `accelerate launch --num_processes 2` does
     with pytest.raises(ValueError, match="add --multi_gpu"):

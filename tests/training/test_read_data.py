@@ -11,6 +11,7 @@ from PIL import Image
 
 from isthmus import IsthmusProcessor
 from isthmus.data import vetting
+from isthmus.evaluation.generation import askable
 from isthmus.training.read_data import read_data
 from isthmus.training.stage import FileData, MicroworldData
 from tests.tiny import save_language, save_vision, tiny_image
@@ -192,3 +193,21 @@ def test_blind_samples_have_no_images_but_the_same_words(
     ]
     assert not any(sample.images for sample in blind.samples)
     assert seen.fingerprint == blind.fingerprint
+
+
+def test_what_can_be_learned_from_may_not_be_asked_about(
+    processor: IsthmusProcessor, tmp_path: Path
+) -> None:
+    """The verdict of training is none for an evaluation, nor the other way round."""
+    file = write_data(tmp_path, 20)
+    row = {"id": "told", "messages": [{"role": "assistant", "content": "noise"}]}
+    file.write_text(file.read_text() + json.dumps(row))
+    data = FileData(file=file, image_root=tmp_path)
+
+    def asked() -> vetting.Vetted:
+        about = {"tried": "to ask about", **vetting.encoding_of(processor, None)}
+        return vetting.vet(file, tmp_path, check=askable(processor, None), about=about)
+
+    assert len(read_data(data, processor).samples) == 21
+    assert [each.reason for each in asked().rejected] == ["no_question"]
+    assert len(read_data(data, processor).samples) == 21

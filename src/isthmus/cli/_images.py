@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 from PIL import Image
 
-from isthmus.data.images import readable
+from isthmus.data.images import opened
 
 WEB = ("http://", "https://")
 LARGEST = 64 << 20
@@ -37,10 +37,8 @@ def open_image(source: str) -> Image.Image:
         content = Path(source).expanduser()
         if not content.exists():
             raise ValueError(f"the picture {source} does not exist")
-    with readable(f"the picture {source}"):
-        image = Image.open(content)
-        image.load()
-    return image
+    with opened(content, f"the picture {source}") as image:
+        return image.copy()
 
 
 def _download(address: str) -> bytes:

@@ -1,6 +1,7 @@
 """From what the user typed to a recipe, and from a recipe to flat lines."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def with_files(
     data: Path | None,
     image_root: Path | None,
     validation: Path | None = None,
-    max_bad_share: float = MAX_BAD_SHARE,
+    max_bad_share: float | None = None,
 ) -> Recipe:
     """Returns the recipe on the user's data, or as it is when there is none.
 
@@ -51,16 +52,16 @@ def with_files(
         data: file to learn from, in every stage.
         image_root: folder that its image paths start from; the folder of `data` when None.
         validation: file to validate with.
-        max_bad_share: of the rows of each file that may be unusable.
+        max_bad_share: of the rows of each file that may be unusable; the recipe's own when None.
 
     Raises:
-        ValueError: a file does not exist, or one is given without `data`.
+        ValueError: a file does not exist, or something is given that no file is there for.
     """
     if data is None:
         for flag, path in (("--image-root", image_root), ("--validation", validation)):
             if path is not None:
                 raise ValueError(f"{flag} {path} is given without --data; name the data file")
-        return recipe
+        return recipe if max_bad_share is None else _with_bad_share(recipe, max_bad_share)
     root = data.parent if image_root is None else image_root
     files = {"data file": data, "image root": root, "validation file": validation}
     for kind, path in files.items():
@@ -68,10 +69,27 @@ def with_files(
             raise ValueError(f"the {kind} {path} does not exist")
 
     def opened(file: Path) -> FileData:
-        return FileData(file=file, image_root=root, max_bad_share=max_bad_share)
+        share = MAX_BAD_SHARE if max_bad_share is None else max_bad_share
+        return FileData(file=file, image_root=root, max_bad_share=share)
 
     held_out = opened(validation) if validation else None
     return recipe.with_data(opened(data), validation=held_out)
+
+
+def _with_bad_share(recipe: Recipe, share: float) -> Recipe:
+    def mended(data: Any) -> Any:
+        return replace(data, max_bad_share=share) if isinstance(data, FileData) else data
+
+    stages = tuple(
+        replace(stage, data=mended(stage.data), validation=mended(stage.validation))
+        for stage in recipe.stages
+    )
+    if stages == recipe.stages:
+        raise ValueError(
+            f"--max-bad-share {share:g} is given, but {recipe.name} reads no file of yours, or "
+            "allows that share already; name one with --data"
+        )
+    return replace(recipe, stages=stages)
 
 
 def flatten(value: Any, path: str = "") -> dict[str, str]:

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
         options.data,
         root,
         check=askable(processor, model.config.max_positions),
-        about=encoding_of(processor, model.config.max_positions),
+        about={"tried": "to ask about", **encoding_of(processor, model.config.max_positions)},
         console=shown,
     )
     vetted.write(options.output)

@@ -9,7 +9,6 @@ import tyro
 from rich.console import Console
 
 from isthmus.cli._console import plain
-from isthmus.data.vetting import MAX_BAD_SHARE
 
 if TYPE_CHECKING:
     from isthmus.training.stage import Recipe
@@ -35,8 +34,9 @@ class Options:
     """Folder that the image paths of --data start from; the folder of --data when left out."""
     validation: Path | None = None
     """A file of the same kind whose loss is logged while --data is learned from."""
-    max_bad_share: float = MAX_BAD_SHARE
-    """Share of the rows of your files that may be unusable; quarantine.jsonl names those."""
+    max_bad_share: float | None = None
+    """Share of the rows of --data and --validation that may be unusable, 0.05 unless given;
+    quarantine.jsonl names them."""
     connector: str | None = None
     """Another kind of connector, with its defaults, in place of the recipe's."""
     chat_template: str | None = None
@@ -66,12 +66,16 @@ def main(arguments: Sequence[str]) -> None:
     recipe = with_files(
         recipe, options.data, options.image_root, options.validation, options.max_bad_share
     )
+    from accelerate import PartialState
+
     from isthmus.cli._quiet import hush_libraries
     from isthmus.training.loop import train
 
     hush_libraries()
     train(recipe, options.output, resume=options.resume, console=Console())
-    plain().print(f"\nThe model is in {options.output}. Talk to it: isthmus chat {options.output}")
+    if PartialState().is_main_process:
+        said = f"The model is in {options.output}. Talk to it: isthmus chat {options.output}"
+        plain().print(f"\n{said}")
 
 
 def _chosen(text: str, connector: str | None = None, template: str | None = None) -> "Recipe":

@@ -42,14 +42,15 @@ def encode(
         max_length: tokens that the language model takes.
 
     Raises:
-        ValueError: the template does not tell the answers.
+        ValueError: there is no chat template.
         Fault: the sample has no supervised token, is too long, its text spells the image token,
-            or the template refuses it.
+            or the template refuses it or does not tell its answers.
     """
     rendered, answers = render_answers(sample.messages, processor, sample.id)
     if not answers:
-        raise ValueError(
-            f"{sample.id}: no supervised token, since the chat template marks no answer; {TO_MARK}"
+        raise Fault(
+            "no_label",
+            f"{sample.id}: no supervised token, since the chat template marks no answer; {TO_MARK}",
         )
     encoding = processor.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
     labels = [

@@ -7,13 +7,12 @@ from typing import final
 
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from isthmus.axes import Batch
 from isthmus.data.collate import collate
 from isthmus.data.conversation import EncodedConversation, encode
-from isthmus.data.images import readable
+from isthmus.data.images import opened
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample
 
@@ -103,5 +102,5 @@ def read_pixels(path: Path, processor: Processor) -> UInt8[Tensor, "3 height wid
     Raises:
         ValueError: the file is no image that Pillow can read.
     """
-    with readable(f"the image {path}"), Image.open(path) as image:
+    with opened(path, f"the image {path}") as image:
         return processor.pixels(image)

@@ -5,12 +5,11 @@ answer is found by rendering the conversation once more with a stand-in in its p
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateSyntaxError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from isthmus.data.faults import Fault
@@ -20,11 +19,44 @@ from isthmus.data.sample import Message, Text
 Span = tuple[int, int]
 """First character, and the one after the last."""
 
+_READINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    str.strip,
+    str.lstrip,
+    str.rstrip,
+    lambda answer: answer.strip("\n"),
+    lambda answer: answer.lstrip("\n"),
+    lambda answer: answer.rstrip("\n"),
+)
+"""What templates do to an answer: nothing, or trim it."""
+
 _MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 TO_MARK = (
     "write {% generation %} ... {% endgeneration %} around the answers in the template, or choose "
     "another one with --chat-template"
 )
+
+
+def check_template(processor: Processor) -> None:
+    """Checks that the chat template can write a conversation and tells its answers.
+
+    Raises:
+        ValueError: it cannot, whatever a row may hold.
+    """
+    question = Message("user", (Text("What is it?"),))
+    answer = Message("assistant", (Text("A red square."),))
+    system = Message("system", (Text("Be brief."),))
+    refusals = []
+    for messages in ((question, answer), (system, question, answer)):
+        try:
+            _, spans = render_answers(messages, processor, "a question and its answer")
+        except Fault as fault:
+            refusals.append(fault)
+        else:
+            if not any(last > first for first, last in spans):
+                raise ValueError(f"the chat template marks no answer; {TO_MARK}")
+            return
+    raise ValueError(str(refusals[0])) from refusals[0]
 
 
 def render(
@@ -44,6 +76,7 @@ def render(
 
     Raises:
         ValueError: there is no chat template.
+        Fault: the template refuses the conversation.
     """
     texts, _ = _jinja(messages, processor, name, add_generation_prompt=add_generation_prompt)
     return texts[0]
@@ -60,7 +93,8 @@ def render_answers(
         name: what an error calls the conversation.
 
     Raises:
-        ValueError: there is no chat template, or it has no marks and the answers cannot be found.
+        ValueError: there is no chat template.
+        Fault: it refuses the conversation, or has no marks and the answers cannot be found.
     """
     template = processor.chat_template
     if isinstance(template, str) and _MARK.search(template):
@@ -74,9 +108,10 @@ def render_answers(
     for index, (first, last) in _found(messages, text, processor, name).items():
         end = ends.match(text, last)
         if end is None:
-            raise ValueError(
+            raise Fault(
+                "chat_template",
                 f"{name}: the chat template ends an answer with {text[last : last + 20]!r} and "
-                f"with no special token, so that none would be learnt to end; {TO_MARK}"
+                f"with no special token, so that none would be learnt to end; {TO_MARK}",
             )
         # Whatever the template puts in front of an answer, the model has to write, unless the
         # prompt holds it.
@@ -90,8 +125,12 @@ def _found(
     messages: Sequence[Message], text: str, processor: Processor, name: str
 ) -> dict[int, Span]:
     """Returns where the text of each answer stands in the rendered conversation, by its turn."""
+    said = "".join(message.text for message in messages)
+    sign = "#"
+    while sign in said:
+        sign += "#"
     stand_ins = {
-        index: f"(answer {index} stands here)"
+        index: f"{sign} answer {index} {sign}"
         for index, message in enumerate(messages)
         if message.role == "assistant"
     }
@@ -100,22 +139,23 @@ def _found(
         for index, message in enumerate(messages)
     ]
     frame = render(swapped, processor, name)
-    around = re.split("|".join(map(re.escape, stand_ins.values())), frame)
-    for read in (str, str.strip):  # many templates trim what they are given
-        answers = [read(messages[index].text) for index in stand_ins]
-        pieces = [p for pair in zip_longest(around, answers, fillvalue="") for p in pair]
-        if len(around) == len(answers) + 1 and "".join(pieces) == text:
+    before, *rest = re.split("|".join(map(re.escape, stand_ins.values())), frame)
+    spans = {}
+    last = len(before) if text.startswith(before) else -1
+    for index, after in zip(stand_ins, rest, strict=False):
+        answers = (read(messages[index].text) for read in _READINGS)
+        found = (answer for answer in answers if text.startswith(answer + after, max(0, last)))
+        answer = next(found, None)
+        if last < 0 or answer is None:
             break
-    else:
-        raise ValueError(
+        spans[index] = (last, last + len(answer))
+        last += len(answer) + len(after)
+    if len(spans) != len(stand_ins) or last != len(text):
+        raise Fault(
+            "chat_template",
             f"{name}: the chat template has no generation marks, and does not keep the answers as "
-            f"they are, so that they cannot be found; {TO_MARK}"
+            f"they are, so that they cannot be found; {TO_MARK}",
         )
-    spans, last = {}, 0
-    for index, before, answer in zip(stand_ins, around, answers, strict=False):
-        first = last + len(before)
-        last = first + len(answer)
-        spans[index] = (first, last)
     return spans
 
 
@@ -136,6 +176,11 @@ def _jinja(
             **processor.tokenizer.special_tokens_map,
             **options,
         )
-    except TemplateError as error:  # many insist on turns that alternate, or on no system turn
+    except TemplateSyntaxError as error:
+        raise ValueError(
+            f"the chat template is no Jinja, line {error.lineno}: {error}; choose another one with "
+            "--chat-template"
+        ) from error
+    except Exception as error:  # many insist on turns that alternate, or on no system turn
         raise Fault("chat_template", f"{name}: the chat template refuses it: {error}") from error
     return rendered

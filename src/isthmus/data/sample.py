@@ -81,7 +81,8 @@ class Sample:
         """Checks that images and places agree, and that there is an answer to learn.
 
         Raises:
-            Fault: there are more or fewer places than images, no answer, or an empty one.
+            Fault: there are more or fewer places than images, one in an answer, no answer, or an
+                empty one.
         """
         places = sum(message.num_images for message in self.messages)
         if places != len(self.images):
@@ -89,6 +90,12 @@ class Sample:
                 "image_marks",
                 f"{self.id}: {places} image marks for {len(self.images)} images; "
                 f"each image needs exactly one mark in the messages",
+            )
+        if any(m.role == "assistant" and m.num_images for m in self.messages):
+            raise Fault(
+                "image_marks",
+                f"{self.id}: an assistant turn shows an image; a language model writes text, so "
+                "move the mark to the turn before",
             )
         answers = [message.text for message in self.messages if message.role == "assistant"]
         if not answers:

@@ -153,6 +153,8 @@ def encoding_of(processor: Processor, max_length: int | None) -> dict[str, Any]:
     vocabulary = processor.tokenizer.backend_tokenizer.to_str()
     return {
         "tokenizer": sha256(vocabulary.encode()).hexdigest(),
+        "special_tokens": processor.tokenizer.special_tokens_map,
+        "image_token": processor.image_token,
         "chat_template": processor.chat_template,
         "num_image_tokens": processor.num_image_tokens,
         "max_length": max_length,

@@ -131,12 +131,6 @@ def split_last_answer(sample: Sample) -> tuple[Prompt, str]:
             f"sample {sample.id!r} begins with the assistant's last turn; expected a question "
             "before the answer to score",
         )
-    if last.num_images:
-        raise Fault(
-            "wrong_layout",
-            f"sample {sample.id!r} shows an image in its last answer, which is to be scored as "
-            "text; move the image into a turn of the user",
-        )
     images = sample.images[: sum(turn.num_images for turn in turns)]
     return Prompt(messages=turns, images=images), last.text.strip()
 

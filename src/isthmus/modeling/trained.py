@@ -19,9 +19,9 @@ from isthmus.config import Config
 from isthmus.microworld.towers import located
 from isthmus.modeling import fingerprint
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
-from isthmus.modeling.lora import Lora, add_lora, merge_lora
+from isthmus.modeling.lora import Lora, add_lora, lora_parameters, merge_lora
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
-from isthmus.modeling.weights import readable_weights
+from isthmus.modeling.weights import put_weights, readable_weights, weights_of
 
 TRAINED_FILE = "trained.safetensors"
 TOWERS_FILE = "towers.json"
@@ -89,9 +89,17 @@ def load_trained(
         add_lora(parts[name], lora)
     with readable_weights(folder):
         weights = load_file(folder / TRAINED_FILE)
-    unknown = model.load_state_dict(weights, strict=False).unexpected_keys
-    if unknown:
-        raise ValueError(f"{folder} holds {unknown[0]!r}, which the model has not; copy it again")
+    put_weights(model, weights, folder)
+    wanted: list[Tensor] = []
+    for name, modules in parts.items():
+        if name in towers.lora:
+            wanted += lora_parameters(modules)
+        elif name not in towers.fingerprints:
+            wanted += [v for m in modules for v in m.state_dict(keep_vars=True).values()]
+    if absent := sorted(weights_of(model, wanted).keys() - weights.keys()):
+        raise ValueError(
+            f"{folder} lacks {absent[0]}, which was trained; copy the whole folder again"
+        )
     for name in towers.lora:
         merge_lora(parts[name])
     # The stubs of transformers take this method for a function of the class.

@@ -1,10 +1,11 @@
-"""Weight files that cannot be read, as one clear error."""
+"""Weights by name: some of a module's, and those of files that may be damaged or of another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 
 from safetensors import SafetensorError
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -29,3 +30,37 @@ def readable_weights(source: str | PathLike[str]) -> Iterator[None]:
             f"{source} holds no weights that can be loaded ({error}); save the model there with "
             "save_pretrained, or name another folder or hub id"
         ) from error
+
+
+def weights_of(module: nn.Module, values: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Returns some of a module's parameters and buffers by name; tied weights once."""
+    wanted = {id(value) for value in values}
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, value in module.state_dict(keep_vars=True).items():
+        if id(value) in wanted:
+            found.setdefault(id(value), (name, value.detach().contiguous()))
+    return dict(found.values())
+
+
+def put_weights(
+    module: nn.Module, weights: Mapping[str, Tensor], source: str | PathLike[str]
+) -> None:
+    """Puts weights into a module that may have others as well.
+
+    Args:
+        module: that has weights of these names and shapes.
+        weights: by name.
+        source: where they came from, for the error.
+
+    Raises:
+        ValueError: they are of another architecture.
+    """
+    own = module.state_dict()
+    for name, value in weights.items():
+        if name not in own or own[name].shape != value.shape:
+            found = tuple(own[name].shape) if name in own else "absent"
+            raise ValueError(
+                f"{source} holds {name} of shape {tuple(value.shape)}, which is {found} in the "
+                "model; its weights are of another architecture"
+            )
+    module.load_state_dict(weights, strict=False)

@@ -6,9 +6,9 @@ from io import BytesIO
 from pathlib import Path
 
 from markupsafe import Markup
-from PIL import Image, ImageOps
+from PIL import Image
 
-from isthmus.data.images import readable
+from isthmus.data.images import as_seen, opened
 from isthmus.geometry.boxes import Box
 
 _SMALL = 200
@@ -31,8 +31,8 @@ def picture(
     Raises:
         ValueError: the file is no image that Pillow can read.
     """
-    with readable(f"the image {path}"), Image.open(path) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
+    with opened(path, f"the image {path}") as file:
+        image = as_seen(file)
     width, height = image.size
     small = max(width, height) <= _SMALL
     rectangles = [

@@ -1,9 +1,10 @@
 """Resumable checkpoints: what was trained, and all that decides the steps to come.
 
 A checkpoint is a folder `checkpoints/step-N` with the weights of every part trained so far, the
-optimizer, the position in the run and the random states of each process. Frozen weights and data
-are not in it: their fingerprints are, and a resume on others is refused. It is written under
-another name and moved, so a folder of that name is whole.
+optimizer, the position in the run and the random states of each process. Frozen weights, data
+files and the way of encoding them are not in it: their fingerprints are, and a resume on others is
+refused (images are not compared). It is written under another name and moved, so a folder of that
+name is whole.
 """
 
 import json
@@ -23,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from isthmus.modeling.weights import put_weights
 from isthmus.training.chance import random_states, set_random_states
 from isthmus.training.step import StepCounts
 
@@ -100,10 +102,10 @@ class Checkpoint:
             ValueError: a frozen part or the data is another one.
         """
         for name, expected in self.relies_on.items():
-            if found[name] != expected:
+            if found.get(name) != expected:
                 raise ValueError(
                     f"{self.folder} was written with the {name} {expected}, but now it is "
-                    f"{found[name]}; restore it, or train into another folder"
+                    f"{found.get(name)}; restore it, or train into another folder"
                 )
 
     def load_weights(self, module: nn.Module) -> None:
@@ -112,16 +114,7 @@ class Checkpoint:
         Raises:
             ValueError: the checkpoint is of another architecture.
         """
-        weights = load_file(self.folder / "trained.safetensors")
-        own = module.state_dict()
-        for name, value in weights.items():
-            if name not in own or own[name].shape != value.shape:
-                found = tuple(own[name].shape) if name in own else "absent"
-                raise ValueError(
-                    f"{self.folder} holds {name} of shape {tuple(value.shape)}, which is {found} "
-                    "in the model; it is a checkpoint of another architecture"
-                )
-        module.load_state_dict(weights, strict=False)
+        put_weights(module, load_file(self.folder / "trained.safetensors"), self.folder)
 
     def load_optimizer(self, optimizer: Optimizer) -> None:
         """Puts the moments and step counts into an optimizer."""
@@ -239,20 +232,10 @@ def _read(folder: Path) -> Checkpoint:
     with safe_open(folder / "trained.safetensors", "pt"):  # compares its header with its size
         pass
     torch.load(folder / "optimizer.pt", weights_only=True, mmap=True)
-    for path in folder.glob("random-*.pt"):
+    for path in {folder / "random-0.pt", *folder.glob("random-*.pt")}:
         torch.load(path, weights_only=True)
     position = Position(**state["position"])
     return Checkpoint(folder=folder, position=position, relies_on=state["relies_on"])
-
-
-def trained_weights(trainee: nn.Module, trained: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Returns some of a module's parameters and buffers by name; tied weights once."""
-    wanted = {id(value) for value in trained}
-    found: dict[int, tuple[str, Tensor]] = {}
-    for name, value in trainee.state_dict(keep_vars=True).items():
-        if id(value) in wanted:
-            found.setdefault(id(value), (name, value.detach().contiguous()))
-    return dict(found.values())
 
 
 def _dispensable(root: Path) -> list[Path]:

@@ -81,6 +81,8 @@ def freeze_and_thaw(parts: Parts, trained: Sequence[Part]) -> list[PartRow]:
     for name, modules in parts.items():
         parameters, part = parameters_of(modules), named.get(name)
         learning = trained_parameters(part, modules) if part else []
+        if part and not learning:
+            raise ValueError(f"the part {name!r} has nothing that low-rank updates can be put on")
         for parameter in parameters:
             parameter.requires_grad_(False)
         for parameter in learning:

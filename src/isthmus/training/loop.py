@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import Lora, merge_lora
 from isthmus.modeling.trained import Towers, save_trained
+from isthmus.modeling.weights import weights_of
 from isthmus.training import run_folder
 from isthmus.training.checkpoint import (
     Position,
     best_checkpoint,
     last_checkpoint,
     save_checkpoint,
-    trained_weights,
 )
 from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
 from isthmus.training.log import RunLog
@@ -56,10 +56,11 @@ def train(
     Raises:
         ValueError: the folder holds another run, a row of the data cannot be used, or a setting
             does not fit the model.
-        FloatingPointError: the loss is no longer a number.
+        FloatingPointError: the gradient is no longer finite.
     """
     started = perf_counter()
-    accelerator = join_processes()
+    trained = {part.name for stage in recipe.stages for part in stage.train}
+    accelerator = join_processes(some_unused="vision_tower" in trained)
     is_main = accelerator.is_main_process
     console = console or Console()
     if is_main:
@@ -121,7 +122,7 @@ def _save(run: Run, folder: Path) -> None:
             fingerprints={n: f for n, f in run.facts["towers"].items() if n not in changed},
             lora=lora,
         )
-        weights = trained_weights(run.model, learned_values(parts, trained))
+        weights = weights_of(run.model, learned_values(parts, trained))
         save_trained(folder, run.model, weights=weights, towers=towers)
         return
     for name in lora:
@@ -149,6 +150,7 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
 
             done = step + 1
             if _is_due(done, stage.log_every, num_steps):
+                _check_finite(norm, run.position)
                 _log_step(run, progress, stage.name, figures, lr=lr, norm=norm)
             is_best = False
             if prepared.data.validation and _is_due(
@@ -157,6 +159,7 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
                 is_best = _validate(run, prepared, progress)
             interval = stage.checkpoint_every * num_steps
             if is_best or _is_due(done, interval, num_steps):
+                _check_finite(norm, run.position)
                 _checkpoint(run, prepared, done, interval, is_best=is_best)
             clock = perf_counter()
     if stage.finish == "best" and (best := best_checkpoint(run.output)):
@@ -175,6 +178,19 @@ def _clip(run: Run, prepared: Prepared) -> Float[Tensor, ""]:
     return run.accelerator.clip_grad_norm_(prepared.trained_parameters, largest)
 
 
+def _check_finite(norm: Float[Tensor, ""], position: Position) -> None:
+    """Stops a run whose weights are lost, before a checkpoint keeps them.
+
+    One gradient that is not finite makes all that follow so; asking at every step would wait for
+    the device each time.
+    """
+    if not norm.isfinite():
+        raise FloatingPointError(
+            f"the gradient's norm is {norm.item()} at step {position.step}; train into another "
+            "folder, with a lower learning rate or a longer warm-up"
+        )
+
+
 def _is_due(done: int, interval: float, num_steps: int) -> bool:
     """Tells whether something that happens every so many steps, and last, happens now."""
     return done % max(1, int(interval)) == 0 or done == num_steps
@@ -191,11 +207,6 @@ def _log_step(
 ) -> None:
     losses, metrics = figures.reduced(run.accelerator)
     loss, position = sum(losses.values()), run.position
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss} at step {position.step}; lower the learning rate or lengthen the "
-            "warm-up, and resume from a checkpoint before it"
-        )
     run.log.scalars(
         position.step,
         {
@@ -225,7 +236,8 @@ def _validate(run: Run, prepared: Prepared, progress: StepProgress) -> bool:
     values = {"validation_loss": loss, **{f"validation_{k}": v for k, v in metrics.items()}}
     run.log.scalars(run.position.step, {"stage": prepared.stage.name, **values})
     progress.say(f"step {run.position.step}: validation loss {loss:.4f}")
-    if run.position.best_loss is not None and loss >= run.position.best_loss:
+    best = math.inf if run.position.best_loss is None else run.position.best_loss
+    if not loss < best:  # nor is what is no number
         return False
     run.position = replace(run.position, best_loss=loss)
     return True
@@ -238,7 +250,7 @@ def _checkpoint(run: Run, prepared: Prepared, done: int, interval: float, *, is_
     save_checkpoint(
         run.output,
         position=run.position,
-        weights=trained_weights(prepared.trainee, prepared.learned),
+        weights=weights_of(prepared.trainee, prepared.learned),
         relies_on=prepared.relies_on,
         optimizer=prepared.optimizer,
         accelerator=run.accelerator,

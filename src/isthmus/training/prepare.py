@@ -13,9 +13,11 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from isthmus.config import digest_of
 from isthmus.data.ahead import made_ahead
 from isthmus.data.dataset import ConversationDataset
 from isthmus.data.order import Order, epoch_batches
+from isthmus.data.vetting import encoding_of
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
@@ -165,6 +167,9 @@ def prepare(run: Run, number: int) -> Prepared:
     changed = {part.name for part in so_far if not part.lora}
     relies_on = {name: value for name, value in towers.items() if name not in changed}
     relies_on["data"] = data.fingerprint
+    relies_on["encoding"] = digest_of(encoding_of(run.processor, run.model.config.max_positions))
+    if data.validation_fingerprint is not None:
+        relies_on["validation data"] = data.validation_fingerprint
     if checkpoint:
         checkpoint.check(relies_on)
         checkpoint.load_optimizer(optimizer)

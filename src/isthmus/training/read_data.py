@@ -61,7 +61,7 @@ def read_data(
             data.file,
             data.image_root,
             check=_encodable(processor, max_length),
-            about=encoding_of(processor, max_length),
+            about={"tried": "to learn from", **encoding_of(processor, max_length)},
             num_workers=num_workers,
             console=console,
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from isthmus.data.cache import cache_root
+from isthmus.data.rendering import check_template
 from isthmus.microworld.source import world_digest
 from isthmus.microworld.towers import located
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
@@ -15,7 +16,11 @@ from isthmus.training.stage import FileData, MicroworldData, ModelConfig
 def build_model(
     config: ModelConfig,
 ) -> tuple[IsthmusForConditionalGeneration, IsthmusProcessor]:
-    """Returns the model of a recipe with a fresh connector, and its processor."""
+    """Returns the model of a recipe with a fresh connector, and its processor.
+
+    Raises:
+        ValueError: a part cannot be used, or the chat template does not tell the answers.
+    """
     vision, language = located(config.vision), located(config.language)
     model = IsthmusForConditionalGeneration.from_towers(
         vision=vision,
@@ -34,6 +39,7 @@ def build_model(
         vision_layer=config.vision_layer,
         chat_template=config.chat_template,
     )
+    check_template(processor)
     return model, processor
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.data.vetting import QUARANTINE_FILE
-from isthmus.evaluation.results import RECIPE_FILE
+from isthmus.evaluation.results import RECIPE_FILE, RESULTS_FILE
 from isthmus.training.checkpoint import CHECKPOINTS
 from isthmus.training.log import LOG_NAME, TENSORBOARD_NAME
 from isthmus.training.stage import Recipe
@@ -95,7 +95,8 @@ def _refuse_another(output: Path, recipe: Recipe, *, resume: bool) -> None:
 
 def _refuse_foreign(output: Path) -> None:
     held = {path.name for path in output.iterdir()}
-    foreign = sorted(held & {"config.json", CHECKPOINTS, LOG_NAME, TENSORBOARD_NAME})
+    others = {"config.json", RESULTS_FILE, QUARANTINE_FILE}
+    foreign = sorted(held & {*others, CHECKPOINTS, LOG_NAME, TENSORBOARD_NAME})
     if foreign:
         raise ValueError(
             f"{output} holds {foreign[0]} but no {RECIPE_FILE}; choose another folder for the run"

@@ -36,6 +36,8 @@ class StageData:
     validation: ConversationDataset | None
     fingerprint: str
     """Of the file that is learned from."""
+    validation_fingerprint: str | None
+    """Of the file to validate with, if there is one."""
     store: StoreReport | None
     """What the feature store holds for the stage, if it is used."""
     rejected: Sequence[Rejected]
@@ -111,6 +113,7 @@ def open_data(
         train=train,
         validation=held_out,
         fingerprint=read.fingerprint,
+        validation_fingerprint=validation.fingerprint if validation else None,
         store=report,
         rejected=rejected,
     )

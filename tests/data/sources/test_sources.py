@@ -158,6 +158,8 @@ FAULTS: list[tuple[Any, str]] = [
     ({**_held(path="images/1.png"), "image": "images/1.png"}, "name all of them in one place"),
     (_changed(LLAVA, conversations="hm"), "conversations is 'hm'; expected a list"),
     (_changed(LLAVA, conversations=[{"from": "cat"}]), "from 'cat'; expected one of"),
+    (_changed(LLAVA, conversations=[{"from": ["gpt"]}]), r"from is \['gpt'\]; expected a string"),
+    (_changed(LLAVA, id="half of a pair: \ud800"), "not text"),
     (_changed(LLAVA, conversations=[{"from": "gpt"}]), "value is None; expected a string"),
     (_changed(LLAVA, image=None), "2 image marks for 0 images"),
 ]
@@ -175,10 +177,40 @@ def test_a_faulty_row_is_named(root: Path, row: Any, reason: str) -> None:
 def test_faulty_files_are_named(root: Path) -> None:
     with pytest.raises(ValueError, match=r"row 2: not JSON"):
         list(read(_write(root, f"{json.dumps(MESSAGES)}\n{{\n"), root))
-    with pytest.raises(ValueError, match=r"data\.json is not JSON"):
-        list(read(_write(root, "[{]"), root))
+    for broken in ("[{]", "[" * 100_000 + "]" * 100_000):
+        with pytest.raises(ValueError, match=r"data\.json is not JSON"):
+            list(read(_write(root, broken), root))
+    file = root / "data.json"
+    file.write_text(json.dumps([MESSAGES]), encoding="utf-16")
+    with pytest.raises(ValueError, match="UTF-16; save it as UTF-8"):
+        list(read(file, root))
     for empty in ("", "[]", "\n \n"):
         with pytest.raises(ValueError, match="holds no row"):
             list(read(_write(root, empty), root))
     with pytest.raises(ValueError, match="does not exist"):
         list(read(root / "absent.jsonl", root))
+
+
+@pytest.mark.parametrize("text", [json.dumps([MESSAGES]), json.dumps(MESSAGES) + "\n"])
+def test_a_byte_order_mark_is_no_part_of_the_text(root: Path, text: str) -> None:
+    plain = list(read(_write(root, text), root))
+    file = root / "data.json"
+    file.write_text(text, encoding="utf-8-sig")
+    assert list(read(file, root)) == plain
+
+
+def test_a_link_may_lead_to_an_image_inside_the_root_and_nowhere_else(root: Path) -> None:
+    inner = root / "inner"
+    inner.mkdir()
+    (inner / "out.png").symlink_to(root / "images/1.png")
+    (inner / "folder").symlink_to(root / "images")
+    row = {**LLAVA, "image": ["out.png", "folder/2.png"]}
+    file = _write(root, json.dumps(row))
+    with pytest.raises(ValueError, match=r"'out.png' leaves the image root .*--image-root"):
+        list(read(file, inner))
+    inside = {**LLAVA, "image": ["inner/out.png", "inner/folder/2.png"]}
+    (sample,) = read(_write(root, json.dumps(inside)), root)
+    assert sample.images == (root / "images/1.png", root / "images/2.png")
+    (root / "elsewhere").symlink_to(root)
+    (same,) = read(file.with_name("data.json"), root / "elsewhere")
+    assert same.images == sample.images

@@ -4,6 +4,7 @@ A file is a JSON array or JSON lines; the keys of a row tell its layout. A furth
 more module here that binds `SOURCE` to a `Source`.
 """
 
+import codecs
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,6 +85,10 @@ def _decoded(row: Any) -> dict[str, Any]:
             raise Fault("broken_json", f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise Fault("wrong_layout", f"a row is {row!r:.80}; expected an object")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # half of a surrogate pair, for one
+        raise Fault("broken_json", f"not text ({error})") from error
     return row
 
 
@@ -103,7 +108,7 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
         if _is_array(file):
             try:
                 rows = json.load(lines)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{file} is not JSON ({error})") from error
             yield from enumerate(rows, start=1)
         else:
@@ -112,6 +117,11 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 def _is_array(file: Path) -> bool:
     with file.open("rb") as text:
+        start = text.read(len(codecs.BOM_UTF8))
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError(f"{file} is text in UTF-16; save it as UTF-8")
+        if start != codecs.BOM_UTF8:
+            text.seek(0)
         while (character := text.read(1)).isspace():
             pass
     return character == b"["

@@ -1,6 +1,5 @@
 """The contract of a data source: one row of a layout becomes one canonical sample."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,20 +61,19 @@ def _as_list(names: Any) -> list[Any]:
 
 
 def _image_path(name: Any, image_root: Path) -> Path:
-    root = os.path.abspath(image_root)  # noqa: PTH100 (lexical: links inside the root are the user's)
-    path = os.path.normpath(os.path.join(root, expect(name, str, "an image")))  # noqa: PTH118
-    if os.path.commonpath((root, path)) != root:
+    path = image_root / expect(name, str, "an image")
+    try:
+        # Where links lead: one inside an archive of a stranger's may lead anywhere.
+        root, file = image_root.resolve(), path.resolve()
+        is_inside, is_file = file.is_relative_to(root), file.is_file()
+    except (OSError, ValueError, RuntimeError):  # no name that a file could have
+        is_inside, is_file = True, False
+    if not is_inside:
         raise Fault(
             "outside_image_root",
-            f"the image {name!r} leaves the image root {image_root}; move it inside",
+            f"the image {name!r} leaves the image root {image_root}; move it inside, or name a "
+            "folder that holds it, and all others, with --image-root",
         )
-    if not _is_file(Path(path)):
+    if not is_file:
         raise Fault("image_missing", f"the image {name!r} is not in the image root {image_root}")
-    return Path(path)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # no name that a file could have
-        return False
+    return file

@@ -46,7 +46,7 @@ class LlavaSource(Source):
 
 def _message(value: Any) -> Message:
     turn = expect(value, dict, "a turn")
-    speaker = turn.get("from")
+    speaker = expect(turn.get("from"), str, "from")
     if speaker not in ROLE_OF:
         raise Fault(
             "wrong_layout", f"a turn is from {speaker!r}; expected one of {', '.join(ROLE_OF)}"
