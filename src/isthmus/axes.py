@@ -26,7 +26,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from einops import rearrange
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 IGNORED_LABEL = -100
@@ -39,22 +40,61 @@ class Patches:
     """What a vision tower saw: one vector per patch, and how the patches lie in the image."""
 
     features: Float[Tensor, "images patches d_vision"]
-    """Patch vectors, row by row from the top left."""
+    """Patch vectors, row by row from the top left, frame after frame. Several towers, or several
+    layers of one, stand side by side on the last axis."""
     grid: tuple[int, int]
     """Rows and columns of patches."""
+    num_frames: int = 1
+    """Frames of a clip that count as one image here."""
+    mask: Bool[Tensor, "images patches"] | None = None
+    """True at patches, false at padding: images of several sizes each fill their grid from the top
+    left. None: there is no padding."""
+    media_index: Int[Tensor, " images"] | None = None
+    """Place of each image among those of its sample, from 0; None where it does not matter."""
 
     def __post_init__(self) -> None:
         """Checks that the grid covers the patches.
 
         Raises:
-            ValueError: rows times columns is not the number of patches.
+            ValueError: frames times rows times columns is not the number of patches.
         """
         rows, columns = self.grid
-        if rows * columns != self.features.shape[1]:
+        cells = self.num_frames * rows * columns
+        if cells != self.features.shape[1]:
+            frames = f"{self.num_frames} frames of " if self.num_frames > 1 else ""
             raise ValueError(
-                f"a grid of {rows} x {columns} = {rows * columns} cells cannot hold "
+                f"{frames}a grid of {rows} x {columns} = {cells} cells cannot hold "
                 f"{self.features.shape[1]} patches; drop class and register tokens first"
             )
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Returns the rows and columns that each image fills.
+
+        Raises:
+            ValueError: the patches of an image are no rectangle at the top left.
+        """
+        if self.mask is None:
+            return [self.grid] * len(self.features)
+        filled = rearrange(self.mask, "i (f r c) -> i f r c", f=self.num_frames, r=self.grid[0])
+        rows = filled.any(-1).sum(-1)[:, 0]
+        columns = filled.any(-2).sum(-1)[:, 0]
+        if not (filled.sum((-2, -1)) == (rows * columns)[:, None]).all():
+            raise ValueError(
+                "the patches of an image do not fill a rectangle at the top left of the grid; "
+                "give images of other sizes apart, or pad them at the right and the bottom"
+            )
+        return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class VisualTokens:
+    """What a connector hands to the language model."""
+
+    features: Float[Tensor, "images tokens d_text"]
+    """Visual tokens in the order in which they are read."""
+    mask: Bool[Tensor, "images tokens"] | None = None
+    """True at tokens, false at padding behind the tokens of smaller images; None: no padding."""
 
 
 @final

@@ -6,22 +6,55 @@ grid and two widths.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from isthmus import kinds
-from isthmus.axes import Patches
+from isthmus.axes import Patches, VisualTokens
 from isthmus.config import KindConfig
 
 
 class Connector(nn.Module, ABC):
     """Turns the patches of an image into the visual tokens that the language model reads."""
 
+    reads_masks: ClassVar[bool] = False
+    """Whether `forward` minds the mask of padded patches itself, as attention can."""
+    config: "ConnectorConfig"
+
     @abstractmethod
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:
         """Returns the visual tokens of each image, in the order in which the model reads them."""
+
+    def read(self, patches: Patches) -> VisualTokens:
+        """Returns the visual tokens of images that may be of several sizes.
+
+        What a convolution or a pooling makes of padding is not what it makes of an edge, so images
+        of one size go through together, without padding.
+        """
+        if patches.mask is None or self.reads_masks:
+            return VisualTokens(features=self(patches))
+        sizes = patches.sizes()
+        counts = [self.config.num_tokens(size) for size in sizes]
+        tokens: Tensor | None = None
+        for size in dict.fromkeys(sizes):
+            chosen = [index for index, other in enumerate(sizes) if other == size]
+            part = self(_cut_out(patches, chosen, size))
+            if tokens is None:
+                tokens = part.new_zeros(len(sizes), max(counts), part.shape[-1])
+            where = torch.tensor(chosen, device=part.device)
+            padded = nn.functional.pad(part, (0, 0, 0, tokens.shape[1] - part.shape[1]))
+            tokens = tokens.index_copy(0, where, padded)
+        if tokens is None:
+            return VisualTokens(features=self(patches))
+        numbers = torch.arange(tokens.shape[1], device=tokens.device)
+        mask = numbers < torch.tensor(counts, device=tokens.device)[:, None]
+        return VisualTokens(features=tokens, mask=mask)
 
     def reset_parameters(self) -> None:
         """Draws fresh weights.
@@ -34,6 +67,24 @@ class Connector(nn.Module, ABC):
             for part in module.modules():
                 if callable(draw := getattr(part, "reset_parameters", None)):
                     draw()
+
+
+def _cut_out(patches: Patches, images: Sequence[int], size: tuple[int, int]) -> Patches:
+    """Returns some images without their padding."""
+    rows, columns = size
+    cells = rearrange(
+        patches.features[list(images)],
+        "i (f r c) d -> i f r c d",
+        f=patches.num_frames,
+        r=patches.grid[0],
+    )
+    order = patches.media_index
+    return Patches(
+        features=rearrange(cells[:, :, :rows, :columns], "i f r c d -> i (f r c) d"),
+        grid=size,
+        num_frames=patches.num_frames,
+        media_index=None if order is None else order[list(images)],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

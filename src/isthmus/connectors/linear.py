@@ -34,6 +34,7 @@ class Linear(Connector):
     ) -> None:
         """Builds the map; the grid does not matter to it."""
         super().__init__()
+        self.config = config
         self.projection = nn.Linear(d_vision, d_text)
 
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:

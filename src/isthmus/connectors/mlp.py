@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, final
 
 from jaxtyping import Float
@@ -19,28 +20,37 @@ class MLP(Connector):
     """Maps each patch through linear layers with an activation between them.
 
     Paper: LLaVA-1.5, arXiv 2310.03744, section 3.3 (depth 2, GELU); Prismatic VLMs,
-    arXiv 2402.07865, section 3 (depth 2, GELU); Honeybee, arXiv 2312.06742, table 8 (SiLU).
+    arXiv 2402.07865, section 3 (depth 2, GELU; for fused towers depth 3, in its code); Honeybee,
+    arXiv 2312.06742, table 8 (SiLU).
     Shape: (images, patches, d_vision) -> (images, patches, d_text).
     """
 
     @final
     @dataclass(frozen=True, kw_only=True)
     class Config(ConnectorConfig):
-        """Depth and activation of the perceptron; hidden layers are as wide as the tokens."""
+        """Depth, widths and activation of the perceptron."""
 
         depth: int = 2
         """Linear layers, 1 or more."""
         activation: Literal["gelu", "silu", "relu"] = "gelu"
         """What stands between two linear layers."""
+        patch_multiplier: int | None = None
+        """Width of the first hidden layer, in widths of a patch (4 in Prismatic's fused form); all
+        other hidden layers, and this one when None, are as wide as the tokens."""
 
         def __post_init__(self) -> None:
-            """Checks the depth.
+            """Checks the depth and the width.
 
             Raises:
-                ValueError: there is no layer.
+                ValueError: there is no layer, or none that the width is for.
             """
             if self.depth < 1:
                 raise ValueError(f"mlp.depth is {self.depth}; expected 1 or more linear layers")
+            if self.patch_multiplier is not None and (self.depth < 2 or self.patch_multiplier < 1):
+                raise ValueError(
+                    f"mlp.patch_multiplier is {self.patch_multiplier} at depth {self.depth}; "
+                    "expected 1 or more, and a hidden layer (depth 2 or more)"
+                )
 
         def num_tokens(self, grid: tuple[int, int]) -> int:
             """Returns one token per patch."""
@@ -52,10 +62,15 @@ class MLP(Connector):
     ) -> None:
         """Builds the layers; the grid does not matter to them."""
         super().__init__()
-        layers: list[tuple[str, nn.Module]] = [("linear_1", nn.Linear(d_vision, d_text))]
-        for index in range(2, config.depth + 1):
-            layers.append((f"activation_{index - 1}", ACTIVATIONS[config.activation]()))
-            layers.append((f"linear_{index}", nn.Linear(d_text, d_text)))
+        self.config = config
+        widths = [d_vision, *[d_text] * config.depth]
+        if config.patch_multiplier is not None:
+            widths[1] = config.patch_multiplier * d_vision
+        layers: list[tuple[str, nn.Module]] = []
+        for index, (before, after) in enumerate(pairwise(widths), start=1):
+            if index > 1:
+                layers.append((f"activation_{index - 1}", ACTIVATIONS[config.activation]()))
+            layers.append((f"linear_{index}", nn.Linear(before, after)))
         self.layers = nn.Sequential(OrderedDict(layers))
 
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:

@@ -73,6 +73,7 @@ class PerceiverResampler(Connector):
     ) -> None:
         """Builds the latents and layers."""
         super().__init__()
+        self.config = config
         self.latents = nn.Parameter(torch.empty(config.num_latents, d_vision))
         self.grid = grid
         self.positions = (

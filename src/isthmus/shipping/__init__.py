@@ -1,0 +1,1 @@
+"""Weights to the world and back: what others published is read here."""

@@ -1,0 +1,72 @@
+"""Two names for each weight: the published one and ours."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+Pair = tuple[str, str]
+"""Published name, our name; `*` stands for one and the same part between dots in both, `**` for
+one or more of them."""
+
+
+@final
+@dataclass(frozen=True)
+class KeyMap:
+    """Renames the weights of a published layout, there and back."""
+
+    pairs: tuple[Pair, ...]
+    """The first pair that fits a name renames it."""
+    ignored: tuple[str, ...] = ()
+    """Published names that hold nothing to load, such as buffers that follow from the settings."""
+
+    def to_ours(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns published weights under our names.
+
+        Raises:
+            ValueError: a name is not known.
+        """
+        kept = {name: value for name, value in weights.items() if not _fits(self.ignored, name)}
+        return _renamed(kept, self.pairs)
+
+    def to_theirs(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns weights of ours under the published names.
+
+        Raises:
+            ValueError: a name is not known.
+        """
+        return _renamed(weights, [(ours, theirs) for theirs, ours in self.pairs])
+
+
+def _renamed(weights: Mapping[str, Tensor], pairs: Iterable[Pair]) -> dict[str, Tensor]:
+    rules = [(_pattern(old), new) for old, new in pairs]
+    renamed = {}
+    for name, value in weights.items():
+        for old, new in rules:
+            if found := old.fullmatch(name):
+                renamed[_filled(new, found.groups())] = value
+                break
+        else:
+            raise ValueError(
+                f"the weight {name!r} has no place in this layout; it knows "
+                f"{', '.join(old.pattern for old, _ in rules)}"
+            )
+    return renamed
+
+
+def _filled(name: str, parts: Iterable[str]) -> str:
+    for part in parts:
+        name = re.sub(r"\*\*?", part, name, count=1)
+    return name
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    kinds = {"**": "(.+)", "*": r"([^.]+)"}
+    parts = re.split(r"(\*\*?)", name)
+    return re.compile("".join(kinds.get(part, re.escape(part)) for part in parts))
+
+
+def _fits(names: Iterable[str], name: str) -> bool:
+    return any(_pattern(each).fullmatch(name) for each in names)
