@@ -22,7 +22,6 @@ import torch
 import tyro
 from accelerate import Accelerator
 from rich.console import Console
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
@@ -148,7 +147,7 @@ class Steps:
         freeze_and_thaw(parts, trained)
         set_modes(self.trainee, parts, trained)
         self.optimizer: Optimizer = build_optimizer(parts, trained, schedule)
-        tower = fingerprint.of_module(nn.ModuleList(parts["vision_tower"]))
+        tower = fingerprint.of_weights(parts["vision_tower"].state_dict())
 
         def opened(feature_store: bool) -> ConversationDataset:
             stage = stage_of(

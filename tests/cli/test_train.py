@@ -44,7 +44,12 @@ def test_flags_after_the_path_of_a_field_override_it(world: World, tmp_path: Pat
     recipe = recipe_of(tmp_path / "run")
     assert recipe["stages"][0]["schedule"]["batch_size"] == 12
     assert recipe["stages"][0]["data"]["kind"] == "microworld_data"
-    assert recipe["model"]["connector"] == {"kind": "mlp", "depth": 1, "activation": "gelu"}
+    assert recipe["model"]["connector"] == {
+        "kind": "mlp",
+        "depth": 1,
+        "activation": "gelu",
+        "patch_multiplier": None,
+    }
     assert [line["step"] for line in log_of(tmp_path / "run") if "loss" in line] == [1]
 
 

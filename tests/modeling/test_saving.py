@@ -136,7 +136,10 @@ def test_what_was_cut_off_is_not_saved(saved: Path) -> None:
 
 def test_the_configuration_is_typed_and_whole(saved: Path) -> None:
     written = json.loads((saved / "config.json").read_text())
-    assert written["connector_config"] == {"kind": "mlp", "depth": 2, "activation": "gelu"}
+    mlp = {"kind": "mlp", "depth": 2, "activation": "gelu", "patch_multiplier": None}
+    assert written["connector_config"] == mlp
+    inline = {"kind": "inline", "positions": "sequential", "image_attention": "causal"}
+    assert written["visual_fusion_config"] == inline
     assert written["vision_config"]["num_hidden_layers"] == 3
     config = IsthmusConfig.from_pretrained(saved)
     assert config.connector == connectors.default("mlp")

@@ -109,7 +109,7 @@ def test_training_text_alone_still_runs_every_trainable_part(
 def test_the_parts_are_the_whole(model: IsthmusForConditionalGeneration) -> None:
     parts = model.parts()
     assert list(parts) == ["vision_tower", "connector", "language_model"]
-    counted = [p for modules in parts.values() for module in modules for p in module.parameters()]
+    counted = [p for part in parts.values() for p in part.parameters()]
     assert {id(p) for p in counted} == {id(p) for p in model.parameters()}
 
 

@@ -8,9 +8,9 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from isthmus.modeling.parts import ModelPart, split
 from isthmus.training.freeze import (
     freeze_and_thaw,
-    parameters_of,
     part_table,
     recomputed_layers,
     set_modes,
@@ -59,13 +59,13 @@ def test_the_table_counts_each_parameter_once(tmp_path: Path) -> None:
 
 
 def test_parts_that_cannot_learn_are_refused(tmp_path: Path) -> None:
-    parts = {"connector": [nn.Linear(2, 2)], "objectives": [nn.Linear(1, 1)]}
+    parts = split({"connector": [nn.Linear(2, 2)], "objectives": [nn.Linear(1, 1)]})
     with pytest.raises(ValueError, match="'vision_tower' is not in the model"):
         freeze_and_thaw(parts, [Part(name="vision_tower", lr=1.0)])
     with pytest.raises(ValueError, match="add a part named 'objectives'"):
         freeze_and_thaw(parts, [CONNECTOR])
     with pytest.raises(ValueError, match="'connector' has no parameters"):
-        freeze_and_thaw({"connector": [nn.ReLU()]}, [CONNECTOR])
+        freeze_and_thaw(split({"connector": [nn.ReLU()]}), [CONNECTOR])
 
 
 def test_recomputed_layers_save_activations_of_a_frozen_model_and_change_no_gradient() -> None:
@@ -97,4 +97,4 @@ def test_recomputed_layers_save_activations_of_a_frozen_model_and_change_no_grad
 def test_parameters_of_tied_modules() -> None:
     a, b = nn.Linear(2, 3), nn.Linear(2, 3)
     b.weight = a.weight
-    assert len(parameters_of([a, b])) == 3
+    assert len(ModelPart([a, b]).parameters()) == 3

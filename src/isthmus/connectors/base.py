@@ -99,6 +99,11 @@ class ConnectorConfig(KindConfig, ABC, package="isthmus.connectors", constant="C
             grid: rows and columns of patches.
         """
 
+    @property
+    def boundaries(self) -> tuple[int, int]:
+        """Visual tokens of an image that stand before those of its patches, and after them."""
+        return (0, 0)
+
     def build(self, *, d_vision: int, d_text: int, grid: tuple[int, int]) -> Connector:
         """Returns a freshly initialised connector.
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from torch import nn
 
 from isthmus.data.processor import Processor
 from isthmus.evaluation import generation, likelihood
@@ -78,8 +77,8 @@ def evaluate(
             seed=seed,
             data=fingerprint.of_files(benchmark.files),
             towers={
-                name: fingerprint.of_module(nn.ModuleList(modules))
-                for name, modules in model.parts().items()
+                name: fingerprint.of_weights(part.state_dict())
+                for name, part in model.parts().items()
             },
             blind=blind,
         ),

@@ -4,13 +4,93 @@ This is the only place that does it. Images are counted over the batch in readin
 sample, so a sample may have none, one or several, anywhere in its text.
 """
 
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.utils.import_utils import torch_compilable_check
+
+from isthmus.fusion._layout import (
+    as_prepared,
+    causal_mask,
+    image_blocks,
+    positions_of,
+    shared_steps,
+    with_blocks,
+)
+from isthmus.fusion.base import Fusion, FusionConfig, Prompt
 
 # TRL looks for these words to explain a truncated conversation; keep them.
 MISMATCH = "Image features and image tokens do not match"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InTextConfig(FusionConfig):
+    """How visual tokens stand in the text."""
+
+    positions: Literal["sequential", "shared"] = "sequential"
+    """Positions of visual tokens: counted like words, or all patches of an image at one (CogVLM).
+    """
+    image_attention: Literal["causal", "full"] = "causal"
+    """Which tokens of its own image a visual token sees: those before it, or all of them."""
+
+
+@final
+class Inline(Fusion):
+    """Puts visual tokens in the places of placeholders, and changes nothing else.
+
+    Paper: LLaVA, arXiv 2304.08485, section 4.1. With full attention within an image: the prefix of
+        PaliGemma, arXiv 2407.07726, section 3.1 (there the question is part of it).
+    """
+
+    @final
+    @dataclass(frozen=True, kw_only=True)
+    class Config(InTextConfig):
+        """Positions and attention of the visual tokens."""
+
+    def __init__(
+        self, config: Config, language_model: PreTrainedModel, *, boundaries: tuple[int, int]
+    ) -> None:
+        """Remembers how the tokens of an image are laid out."""
+        super().__init__()
+        self.config, self.boundaries = config, boundaries
+
+    def forward(self, prompt: Prompt) -> tuple[Tensor, dict[str, Any]]:
+        """Puts the visual tokens in their places."""
+        return in_text(prompt, self.config, self.boundaries)
+
+
+def in_text(
+    prompt: Prompt, config: InTextConfig, boundaries: tuple[int, int]
+) -> tuple[Tensor, dict[str, Any]]:
+    """Returns the text with visual tokens in their places, their positions and their attention."""
+    embeds = splice(prompt.embeds, prompt.placeholders, prompt.visual)
+    images, tokens = prompt.visual.shape[:2]
+    mask, positions, real = prompt.attention_mask, prompt.position_ids, prompt.real()
+    counts_apart = (config.positions == "shared" and images) or prompt.segments is not None
+    if positions is None and counts_apart:
+        steps = shared_steps(prompt.placeholders, tokens, boundaries)
+        if config.positions == "sequential":
+            steps = torch.ones_like(steps)
+        positions = positions_of(steps, real, prompt.segments)
+    is_full = config.image_attention == "full" and images
+    if mask is None and (counts_apart or is_full):
+        # Without a mask, transformers takes positions that do not grow for packed samples.
+        mask = real = torch.ones_like(prompt.placeholders, dtype=torch.long)
+    if real is not None and (is_full or prompt.segments is not None):
+        mask = as_prepared(
+            causal_mask(real, prompt.segments),
+            kv_length=prompt.kv_length or real.shape[1],
+            kernel=prompt.kernel,
+            dtype=embeds.dtype,
+        )
+    if is_full:
+        mask = with_blocks(mask, image_blocks(prompt.placeholders, tokens))
+    told = {"attention_mask": mask, "position_ids": positions}
+    return embeds, {name: value for name, value in told.items() if value is not None}
 
 
 def splice(
@@ -47,3 +127,6 @@ def embeddable(
 ) -> Int[Tensor, "batch seq"]:
     """Returns ids that the embedding table has a row for; the placeholder may lie beyond it."""
     return torch.where(placeholders, torch.zeros_like(input_ids), input_ids)
+
+
+FUSION = Inline

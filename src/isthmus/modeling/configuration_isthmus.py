@@ -7,7 +7,9 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from isthmus import connectors
+from isthmus import fusion as fusions
 from isthmus.connectors import ConnectorConfig
+from isthmus.fusion import FusionConfig
 from isthmus.language.backbone import text_config_of
 from isthmus.language.tokenizer import IMAGE_TOKEN, load_tokenizer, token_id
 from isthmus.modeling.shim import AUTO_MAP, write_shim
@@ -38,6 +40,9 @@ class IsthmusConfig(PreTrainedConfig):
     """The language model's own configuration."""
     connector_config: dict[str, Any] | None = None
     """The connector's kind and fields; an MLP by default."""
+    visual_fusion_config: dict[str, Any] | None = None
+    """The fusion's kind and fields; inline by default. transformers' own `fusion_config` is about
+    kernels."""
     vision_layer: int = PENULTIMATE
     """Which layer's output is used: -1 is the tower's output, see `VisionTower`."""
     image_token: str = IMAGE_TOKEN
@@ -61,6 +66,10 @@ class IsthmusConfig(PreTrainedConfig):
         given = {"kind": "mlp"} if self.connector_config is None else self.connector_config
         # Written out in full, so that a checkpoint outlives a change of a default.
         self.connector_config = connectors.from_dict(given).to_dict()
+        given = (
+            {"kind": "inline"} if self.visual_fusion_config is None else self.visual_fusion_config
+        )
+        self.visual_fusion_config = fusions.from_dict(given).to_dict()
         self.image_mean, self.image_std = list(self.image_mean), list(self.image_std)
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
         num_blocks_kept(self.vision_config, self.vision_layer)
@@ -72,6 +81,7 @@ class IsthmusConfig(PreTrainedConfig):
         vision: str,
         language: str,
         connector: ConnectorConfig | str = "mlp",
+        fusion: FusionConfig | str = "inline",
         vision_layer: int = PENULTIMATE,
         image_token: str = IMAGE_TOKEN,
     ) -> "IsthmusConfig":
@@ -81,6 +91,7 @@ class IsthmusConfig(PreTrainedConfig):
             vision: local folder or hub id of a vision tower, or of a model that holds one.
             language: local folder or hub id of a causal language model.
             connector: configuration of the connector, or its kind.
+            fusion: configuration of the fusion, or its kind.
             vision_layer: which layer's output is used, see `VisionTower`.
             image_token: text of the placeholder.
 
@@ -90,10 +101,12 @@ class IsthmusConfig(PreTrainedConfig):
         vision_config = vision_part(read_config(vision))
         preprocessing = read_preprocessing(vision, vision_config)
         chosen = connectors.default(connector) if isinstance(connector, str) else connector
+        fused = fusions.default(fusion) if isinstance(fusion, str) else fusion
         return cls(
             vision_config=_portable(vision_config),
             text_config=_portable(text_config_of(language)),
             connector_config=chosen.to_dict(),
+            visual_fusion_config=fused.to_dict(),
             vision_layer=vision_layer,
             image_token=image_token,
             image_token_id=token_id(load_tokenizer(language, image_token), image_token),
@@ -109,6 +122,11 @@ class IsthmusConfig(PreTrainedConfig):
         return connectors.from_dict(self.connector_config or {})
 
     @property
+    def fusion(self) -> FusionConfig:
+        """The fusion's typed configuration."""
+        return fusions.from_dict(self.visual_fusion_config or {})
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the patches of an image."""
         return grid_of(self.vision_config, self.image_size, self.image_size)
@@ -117,6 +135,11 @@ class IsthmusConfig(PreTrainedConfig):
     def num_image_tokens(self) -> int:
         """Visual tokens per image."""
         return self.connector.num_tokens(self.grid)
+
+    @property
+    def num_placeholders(self) -> int:
+        """Positions that an image takes in the text."""
+        return self.fusion.num_placeholders(self.num_image_tokens)
 
     @property
     def max_positions(self) -> int | None:

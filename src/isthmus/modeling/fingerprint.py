@@ -1,11 +1,11 @@
 """Fingerprints: the short hash by which two results show that they saw the same data and towers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from isthmus.config import DIGEST_LENGTH
 
@@ -28,12 +28,12 @@ def of_files(files: Iterable[Path]) -> str:
     return whole.hexdigest()[:DIGEST_LENGTH]
 
 
-def of_module(module: nn.Module) -> str:
-    """Returns the fingerprint of a module's weights: names, shapes, number formats and values."""
+def of_weights(weights: Mapping[str, Tensor]) -> str:
+    """Returns the fingerprint of weights: names, shapes, number formats and values."""
     whole = sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted(weights.items()):
         tensor = value.detach().cpu().contiguous()
         whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
         # numpy has no bfloat16, so the bytes are taken as they lie
-        whole.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return whole.hexdigest()[:DIGEST_LENGTH]

@@ -1,7 +1,7 @@
 """Low-rank updates beside frozen linear layers, by PEFT: put in, counted, and merged again."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -11,6 +11,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from isthmus.config import Config
+from isthmus.modeling.parts import ModelPart
 
 _MARK = "lora_"
 """What the names of PEFT's own parameters hold."""
@@ -45,24 +46,23 @@ class Lora(Config):
             raise ValueError(f"rank is {self.rank}; expected 1 or more")
 
 
-def add_lora(modules: Sequence[nn.Module], lora: Lora) -> None:
-    """Puts updates beside the linear layers inside some modules; a second call changes nothing.
+def add_lora(part: ModelPart, lora: Lora) -> None:
+    """Puts updates beside the linear layers inside a part; a second call changes nothing.
 
     A module that is a linear layer itself, as a language model's head is, stays without one.
 
     Raises:
         ValueError: a target names no linear layer.
     """
-    inner = [module for module in modules if any(module.children())]
-    if any(isinstance(each, LoraLayer) for module in inner for each in module.modules()):
+    if any(isinstance(module, LoraLayer) for _, module in part.named_modules()):
         return
-    linear = {id(m): _linear_names(m) for m in inner}
+    linear = _linear_names(part)
     for target in lora.targets:
-        if not any(_hit(name, (target,)) for names in linear.values() for name in names):
-            known = sorted({name.rsplit(".", 1)[-1] for names in linear.values() for name in names})
+        if not any(_hit(name, (target,)) for names in linear for name in names):
+            known = sorted({name.rsplit(".", 1)[-1] for names in linear for name in names})
             raise ValueError(f"no linear layer is called {target!r}; there are {', '.join(known)}")
-    for module in inner:
-        names = [n for n in linear[id(module)] if not lora.targets or _hit(n, lora.targets)]
+    for module, own in zip(part.roots, linear, strict=True):
+        names = [n for n in own if not lora.targets or _hit(n, lora.targets)]
         if not names:
             continue
         config = LoraConfig(
@@ -74,28 +74,29 @@ def add_lora(modules: Sequence[nn.Module], lora: Lora) -> None:
             inject_adapter_in_model(config, module)
 
 
-def lora_parameters(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
-    """Returns the parameters of the updates inside some modules."""
-    return [p for m in modules for name, p in m.named_parameters() if _MARK in name]
+def lora_parameters(part: ModelPart) -> list[nn.Parameter]:
+    """Returns the parameters of the updates inside a part."""
+    found = (p for n, m in part.named_modules() if _MARK in n for p in m.parameters(recurse=False))
+    return list({id(parameter): parameter for parameter in found}.values())
 
 
-def merge_lora(modules: Sequence[nn.Module]) -> None:
+def merge_lora(part: ModelPart) -> None:
     """Adds the updates to the weights beside them, and takes the layers of PEFT out again."""
-    for module in modules:
-        for parent, name, layer in list(_lora_layers(module)):
-            layer.merge()
-            setattr(parent, name, layer.get_base_layer())
-
-
-def _lora_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str, LoraLayer]]:
-    for parent in module.modules():
+    for _, parent in list(part.named_modules()):
         for name, child in parent.named_children():
             if isinstance(child, LoraLayer):
-                yield parent, name, child
+                child.merge()
+                setattr(parent, name, child.get_base_layer())
 
 
-def _linear_names(module: nn.Module) -> list[str]:
-    return [name for name, m in module.named_modules() if name and isinstance(m, _LINEAR)]
+def _linear_names(part: ModelPart) -> list[list[str]]:
+    """Returns the names of the linear layers below each root of a part."""
+    found: list[list[str]] = [[] for _ in part.roots]
+    for path, module in part.named_modules():
+        number, _, name = path.partition(".")
+        if name and isinstance(module, _LINEAR):
+            found[int(number)].append(name)
+    return found
 
 
 def _hit(name: str, targets: Sequence[str]) -> bool:

@@ -12,12 +12,15 @@ from transformers.utils.generic import can_return_tuple
 
 from isthmus.axes import Patches
 from isthmus.connectors import Connector, ConnectorConfig
-from isthmus.fusion.inline import embeddable, splice
+from isthmus.fusion import Fusion, FusionConfig
+from isthmus.fusion.base import Prompt
+from isthmus.fusion.inline import embeddable
 from isthmus.language.backbone import build_backbone, load_language
 from isthmus.language.cross_entropy import next_token_loss
 from isthmus.language.head import HeadArithmetic, build_head
 from isthmus.language.tokenizer import IMAGE_TOKEN
 from isthmus.modeling.configuration_isthmus import PENULTIMATE, IsthmusConfig
+from isthmus.modeling.parts import ModelPart, split
 from isthmus.modeling.pretrained import (
     IsthmusModelOutput,
     IsthmusOutput,
@@ -41,6 +44,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
         )
         self.language_model = build_backbone(config.text_config)
         self.connector = build_connector(config, self.language_model)
+        self.fusion = build_fusion(config, self.language_model)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -89,6 +93,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
         pixel_values: Tensor | None = None,
         patch_features: Float[Tensor, "images patches d_vision"] | None = None,
         mm_encoder_outputs: dict[str, Any] | None = None,
+        segments: Int[Tensor, "batch seq"] | None = None,
         **kwargs: Any,
     ) -> IsthmusModelOutput:
         """Returns the language model's hidden states.
@@ -102,6 +107,8 @@ class IsthmusModel(IsthmusPreTrainedModel):
             pixel_values: images of the whole batch in reading order, values of 0 to 255.
             patch_features: the same images as the vision tower saw them.
             mm_encoder_outputs: the same images as visual tokens, under the key `image`.
+            segments: which of the samples packed into one row each position belongs to, where
+                there are several.
             **kwargs: passed on to the language model.
 
         Raises:
@@ -113,22 +120,25 @@ class IsthmusModel(IsthmusPreTrainedModel):
         if input_ids is not None:
             if visual is None and self.training and torch.is_grad_enabled():
                 visual = self._no_visual_tokens()
-            inputs_embeds = self._embed(input_ids, visual, past_key_values)
+            told = self._fused(
+                input_ids,
+                visual,
+                past_key_values,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                segments=segments,
+            )
         elif visual is not None:
             raise ValueError(
                 "images came with inputs_embeds, which hide where the placeholders are; give "
                 "input_ids instead"
             )
-        if position_ids is not None:
-            # Families that count positions themselves do not know the argument.
-            kwargs["position_ids"] = position_ids
+        else:
+            told = _said(inputs_embeds, attention_mask=attention_mask, position_ids=position_ids)
         outputs = self.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            return_dict=True,
-            **kwargs,
+            past_key_values=past_key_values, return_dict=True, **told, **kwargs
         )
+        self.fusion.check(told)
         return IsthmusModelOutput(
             last_hidden_state=outputs.last_hidden_state,
             past_key_values=outputs.past_key_values,
@@ -174,16 +184,36 @@ class IsthmusModel(IsthmusPreTrainedModel):
         width = self.config.vision_config.hidden_size
         return self.connect(torch.zeros(0, rows * columns, width, device=self.device))
 
-    def _embed(self, input_ids: Tensor, visual: Tensor | None, cache: Cache | None) -> Tensor:
-        """Returns the embedded text with the visual tokens in their places."""
+    def _fused(
+        self,
+        input_ids: Tensor,
+        visual: Tensor | None,
+        cache: Cache | None,
+        *,
+        attention_mask: Any,
+        position_ids: Tensor | None,
+        segments: Tensor | None,
+    ) -> dict[str, Any]:
+        """Returns what the language model is told of text and images."""
         placeholders = input_ids == self.config.image_token_id
         embeds = self.get_input_embeddings()(embeddable(input_ids, placeholders))
         if visual is None:
             # The cache is asked last: a static one answers from the device.
             if input_ids.shape[1] == 1 or (cache is not None and cache.get_seq_length() > 0):
-                return embeds
+                return _said(embeds, attention_mask=attention_mask, position_ids=position_ids)
             visual = embeds.new_zeros(0, 1, embeds.shape[-1])
-        return splice(embeds, placeholders, visual)
+        prompt = Prompt(
+            embeds=embeds,
+            placeholders=placeholders,
+            visual=visual,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            segments=segments,
+            kv_length=cache.get_mask_sizes(input_ids.shape[1], 0)[0] if cache else None,
+            kernel=self.language_model.config._attn_implementation,
+        )
+        fused, told = self.fusion(prompt)
+        return {"inputs_embeds": fused, **told}
 
 
 class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
@@ -210,6 +240,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         vision: str,
         language: str,
         connector: ConnectorConfig | str = "mlp",
+        fusion: FusionConfig | str = "inline",
         vision_layer: int = PENULTIMATE,
         dtype: torch.dtype | None = None,
         image_token: str = IMAGE_TOKEN,
@@ -221,6 +252,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             vision: local folder or hub id of a vision tower, or of a model that holds one.
             language: local folder or hub id of a causal language model.
             connector: configuration of the connector, or its kind.
+            fusion: configuration of the fusion, or its kind.
             vision_layer: which layer's output is used, see `VisionTower`.
             dtype: of all weights; float32 by default.
             image_token: text of the placeholder.
@@ -235,6 +267,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             vision=vision,
             language=language,
             connector=connector,
+            fusion=fusion,
             vision_layer=vision_layer,
             image_token=image_token,
         )
@@ -252,17 +285,23 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
                 dtype=dtype,
             )
         model.model.connector = build_connector(config, parts.backbone).to(dtype)
+        model.model.fusion = build_fusion(config, parts.backbone)
         if parts.generation_config is not None:
             model.generation_config = parts.generation_config
         return model.eval()
 
-    def parts(self) -> dict[str, list[nn.Module]]:
-        """Returns the modules of each part, by the part's name."""
-        return {
-            "vision_tower": [self.model.vision_tower],
-            "connector": [self.model.connector],
-            "language_model": [self.model.language_model, self.lm_head],
-        }
+    def parts(self) -> dict[str, ModelPart]:
+        """Returns the parts by name; a fusion that brings no weights is none."""
+        fusion = self.model.fusion.parts()
+        has_weights = any(True for module in fusion for _ in module.parameters())
+        return split(
+            {
+                "vision_tower": [self.model.vision_tower],
+                "connector": [self.model.connector],
+                "language_model": [self.model.language_model, self.lm_head],
+                **({"fusion": fusion} if has_weights else {}),
+            }
+        )
 
     def get_output_embeddings(self) -> nn.Module:
         """Returns the head."""
@@ -372,11 +411,21 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         return super().generate(*args, **kwargs)  # type: ignore[misc]
 
 
+def build_fusion(config: IsthmusConfig, language_model: Any) -> Fusion:
+    """Returns the fusion of a configuration, built around a language model."""
+    return config.fusion.build(language_model, boundaries=config.connector.boundaries)
+
+
+def _said(embeds: Tensor | None, **told: Any) -> dict[str, Any]:
+    # Families that count positions themselves do not know the argument.
+    return {"inputs_embeds": embeds, **{n: value for n, value in told.items() if value is not None}}
+
+
 def build_connector(config: IsthmusConfig, language_model: Any) -> Connector:
     """Returns a fresh connector between the tower of a configuration and a language model."""
     return config.connector.build(
         d_vision=config.vision_config.hidden_size,
         # Not config.hidden_size: some families embed at another width.
-        d_text=language_model.get_input_embeddings().embedding_dim,
+        d_text=config.fusion.d_tokens(language_model.get_input_embeddings().embedding_dim),
         grid=config.grid,
     )

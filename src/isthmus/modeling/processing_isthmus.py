@@ -14,6 +14,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from transformers.processing_utils import MultiModalData
 
 from isthmus.connectors import ConnectorConfig
+from isthmus.fusion import FusionConfig
 from isthmus.language.tokenizer import IMAGE_TOKEN, load_tokenizer, token_id
 from isthmus.modeling.configuration_isthmus import PENULTIMATE, IsthmusConfig
 from isthmus.modeling.shim import AUTO_MAP, write_shim
@@ -49,7 +50,7 @@ class IsthmusProcessor(ProcessorMixin):
             tokenizer: the language model's own, which knows the placeholder.
             chat_template: the tokenizer's own by default.
             image_token: text of the placeholder.
-            num_image_tokens: visual tokens per image.
+            num_image_tokens: positions that an image takes in the text.
         """
         self.image_token = image_token
         self.image_token_id = token_id(tokenizer, image_token)
@@ -91,7 +92,7 @@ class IsthmusProcessor(ProcessorMixin):
             image_processor=image_processor,
             tokenizer=tokenizer,
             image_token=config.image_token,
-            num_image_tokens=config.num_image_tokens,
+            num_image_tokens=config.num_placeholders,
         )
 
     @classmethod
@@ -101,6 +102,7 @@ class IsthmusProcessor(ProcessorMixin):
         vision: str,
         language: str,
         connector: ConnectorConfig | str = "mlp",
+        fusion: FusionConfig | str = "inline",
         vision_layer: int = PENULTIMATE,
         image_token: str = IMAGE_TOKEN,
         chat_template: str | None = None,
@@ -111,6 +113,7 @@ class IsthmusProcessor(ProcessorMixin):
             vision: local folder or hub id of a vision tower, or of a model that holds one.
             language: local folder or hub id of a causal language model.
             connector: configuration of the connector, or its kind.
+            fusion: configuration of the fusion, or its kind.
             vision_layer: which layer's output is used, see `VisionTower`.
             image_token: text of the placeholder.
             chat_template: name or file of one in place of the tokenizer's own.
@@ -122,6 +125,7 @@ class IsthmusProcessor(ProcessorMixin):
             vision=vision,
             language=language,
             connector=connector,
+            fusion=fusion,
             vision_layer=vision_layer,
             image_token=image_token,
         )

@@ -15,10 +15,12 @@ from transformers.models.auto.modeling_auto import (
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration, IsthmusModel
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
+from isthmus.vision.register import register as register_towers
 
 
 def register() -> None:
     """Registers all classes; a second call changes nothing."""
+    register_towers()
     kind = IsthmusConfig.model_type
     AutoConfig.register(kind, IsthmusConfig, exist_ok=True)
     AutoModel.register(IsthmusConfig, IsthmusModel, exist_ok=True)

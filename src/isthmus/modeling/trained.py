@@ -74,12 +74,13 @@ def load_trained(
         vision=located(towers.vision),
         language=located(towers.language),
         connector=config.connector,
+        fusion=config.fusion,
         vision_layer=config.vision_layer,
         image_token=config.image_token,
     )
     parts = model.parts()
     for name, expected in towers.fingerprints.items():
-        found = fingerprint.of_module(nn.ModuleList(parts[name]))
+        found = fingerprint.of_weights(parts[name].state_dict())
         if found != expected:
             raise ValueError(
                 f"{folder} was trained with the {name} {expected}, but now it is {found} (vision "
@@ -91,11 +92,11 @@ def load_trained(
         weights = load_file(folder / TRAINED_FILE)
     put_weights(model, weights, folder)
     wanted: list[Tensor] = []
-    for name, modules in parts.items():
+    for name, part in parts.items():
         if name in towers.lora:
-            wanted += lora_parameters(modules)
+            wanted += lora_parameters(part)
         elif name not in towers.fingerprints:
-            wanted += [v for m in modules for v in m.state_dict(keep_vars=True).values()]
+            wanted += part.state_dict().values()
     if absent := sorted(weights_of(model, wanted).keys() - weights.keys()):
         raise ValueError(
             f"{folder} lacks {absent[0]}, which was trained; copy the whole folder again"

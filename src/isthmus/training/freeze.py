@@ -1,6 +1,6 @@
 """What learns and what stays: freezing by part, the modes that follow from it, and the table."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,10 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from isthmus.modeling.lora import lora_parameters
+from isthmus.modeling.parts import ModelPart, Parts
 from isthmus.training.stage import Part
-
-Parts = Mapping[str, Sequence[nn.Module]]
-"""Modules of each part, by name."""
 
 
 @final
@@ -36,24 +34,19 @@ class PartRow:
         return asdict(self)
 
 
-def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
-    """Returns the parameters of a part, each once, however often it is tied."""
-    return list({id(p): p for module in modules for p in module.parameters()}.values())
-
-
-def trained_parameters(part: Part, modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+def trained_parameters(part: Part, own: ModelPart) -> list[nn.Parameter]:
     """Returns what learns of a part: all of it, or its low-rank updates."""
-    return lora_parameters(modules) if part.lora else parameters_of(modules)
+    return lora_parameters(own) if part.lora else own.parameters()
 
 
 def learned_values(parts: Parts, trained: Iterable[Part]) -> list[Tensor]:
     """Returns what training some parts changes: parameters that learn, and running statistics."""
     values: dict[int, Tensor] = {}
     for part in trained:
-        modules = parts[part.name]
-        found: list[Tensor] = [*trained_parameters(part, modules)]
+        own = parts[part.name]
+        found: list[Tensor] = [*trained_parameters(part, own)]
         if not part.lora:
-            found += [buffer for module in modules for buffer in module.buffers()]
+            found += own.buffers()
         values.update((id(value), value) for value in found)
     return list(values.values())
 
@@ -70,7 +63,7 @@ def freeze_and_thaw(parts: Parts, trained: Sequence[Part]) -> list[PartRow]:
     for name in named:
         if name not in parts:
             raise ValueError(f"the part {name!r} is not in the model; it has {', '.join(parts)}")
-        if not parameters_of(parts[name]):
+        if not parts[name].parameters():
             raise ValueError(f"the part {name!r} has no parameters to train; leave it out")
     if "objectives" in parts and "objectives" not in named:
         raise ValueError(
@@ -78,9 +71,9 @@ def freeze_and_thaw(parts: Parts, trained: Sequence[Part]) -> list[PartRow]:
             "with their learning rate"
         )
     rows = []
-    for name, modules in parts.items():
-        parameters, part = parameters_of(modules), named.get(name)
-        learning = trained_parameters(part, modules) if part else []
+    for name, own in parts.items():
+        parameters, part = own.parameters(), named.get(name)
+        learning = trained_parameters(part, own) if part else []
         if part and not learning:
             raise ValueError(f"the part {name!r} has nothing that low-rank updates can be put on")
         for parameter in parameters:
@@ -102,9 +95,8 @@ def set_modes(root: nn.Module, parts: Parts, trained: Sequence[Part]) -> None:
     """Puts a model into training mode, but for frozen parts: no dropout, no running statistics."""
     names = {part.name for part in trained}
     root.train()
-    for name, modules in parts.items():
-        for module in modules:
-            module.train(name in names)
+    for name, own in parts.items():
+        own.train(name in names)
 
 
 @contextmanager

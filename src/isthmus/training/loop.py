@@ -16,7 +16,7 @@ import torch
 from accelerate.utils import set_seed
 from jaxtyping import Float
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import Lora, merge_lora
@@ -77,7 +77,7 @@ def train(
     set_seed(recipe.seed)
     model, processor = build_model(recipe.model)
     model.to(accelerator.device)
-    towers = {n: fingerprint.of_module(nn.ModuleList(part)) for n, part in model.parts().items()}
+    towers = {n: fingerprint.of_weights(part.state_dict()) for n, part in model.parts().items()}
     met = run_folder.read_description(output).get("stages", []) if checkpoint else []
 
     with RunLog(output, resumed_from=resumed_from, enabled=is_main) as log:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch.optim import AdamW, Optimizer
 
-from isthmus.training.freeze import Parts, trained_parameters
+from isthmus.modeling.parts import Parts
+from isthmus.training.freeze import trained_parameters
 from isthmus.training.schedule import Schedule
 from isthmus.training.stage import Part
 

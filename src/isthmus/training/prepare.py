@@ -21,11 +21,11 @@ from isthmus.data.vetting import encoding_of
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.modeling.parts import Parts
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training import run_folder
 from isthmus.training.checkpoint import Checkpoint, Position
 from isthmus.training.freeze import (
-    Parts,
     freeze_and_thaw,
     learned_values,
     part_table,
@@ -143,7 +143,7 @@ def prepare(run: Run, number: int) -> Prepared:
         checkpoint.load_weights(trainee)  # before the feature store asks the tower
     tower = towers["vision_tower"]
     if "vision_tower" in trained_before:
-        tower = fingerprint.of_module(nn.ModuleList(parts["vision_tower"]))
+        tower = fingerprint.of_weights(parts["vision_tower"].state_dict())
     data = open_data(
         stage,
         run.model,

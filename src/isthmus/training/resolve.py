@@ -26,6 +26,7 @@ def build_model(
         vision=vision,
         language=language,
         connector=config.connector,
+        fusion=config.fusion,
         vision_layer=config.vision_layer,
         four_bit=config.four_bit,
     )
@@ -36,6 +37,7 @@ def build_model(
         vision=vision,
         language=language,
         connector=config.connector,
+        fusion=config.fusion,
         vision_layer=config.vision_layer,
         chat_template=config.chat_template,
     )

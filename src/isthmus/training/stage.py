@@ -10,12 +10,14 @@ from typing import Literal, final
 from isthmus.config import Config
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.data.vetting import MAX_BAD_SHARE
+from isthmus.fusion import FusionConfig
+from isthmus.fusion.inline import Inline
 from isthmus.modeling.lora import Lora
 from isthmus.objectives.base import ObjectiveConfig
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.training.schedule import Schedule
 
-PartName = Literal["vision_tower", "connector", "language_model", "objectives"]
+PartName = Literal["vision_tower", "connector", "fusion", "language_model", "objectives"]
 
 
 @final
@@ -29,6 +31,8 @@ class ModelConfig(Config):
     """Language model: `microworld:NAME`, a local folder or a hub id."""
     connector: ConnectorConfig
     """What turns patches into visual tokens."""
+    fusion: FusionConfig = field(default_factory=Inline.Config)
+    """Where visual tokens and the language model meet."""
     vision_layer: int = -2
     """Layer of the tower whose output is used: 1 the first block, -2 the last block but one, -1
     the tower's own output with its final norm."""

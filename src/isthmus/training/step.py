@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isthmus.axes import Batch
+from isthmus.modeling.parts import ModelPart, Parts
 from isthmus.objectives.base import Objective, ObjectiveConfig
-from isthmus.training.freeze import Parts
 
 
 @final
@@ -78,8 +78,8 @@ class Trainee(nn.Module):
 
     def parts(self) -> Parts:
         """Returns the model's parts, and the objectives when they own parameters."""
-        own = {"objectives": list(self.objectives)} if any(self.objectives.parameters()) else {}
-        return {**self.model.parts(), **own}
+        own = ModelPart(list(self.objectives))
+        return {**self.model.parts(), **({"objectives": own} if own.parameters() else {})}
 
     def items(self, piece: Piece) -> list[int]:
         """Returns the items of each objective in a piece."""

@@ -1,0 +1,116 @@
+"""Positions and attention of images that stand in the text.
+
+Nothing here waits for the device: how many visual tokens there are is known from shapes.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+def place_in_image(
+    placeholders: Bool[Tensor, "batch seq"], num_tokens: int
+) -> Int[Tensor, "batch seq"]:
+    """Returns each visual token's number within its image, from 0; anything elsewhere."""
+    return (placeholders.cumsum(1) - 1) % max(1, num_tokens)
+
+
+def shared_steps(
+    placeholders: Bool[Tensor, "batch seq"], num_tokens: int, boundaries: tuple[int, int]
+) -> Int[Tensor, "batch seq"]:
+    """Returns how far each position is from the one before when patches of an image share one.
+
+    So an image is not far away for what follows it, and takes little of the context that the
+    language model was trained for.
+
+    Paper: CogVLM, arXiv 2311.03079, section 2.1 (position embedding).
+
+    Args:
+        placeholders: where visual tokens belong.
+        num_tokens: visual tokens of an image.
+        boundaries: how many of them stand before and after those of the patches.
+    """
+    before, after = boundaries
+    place = place_in_image(placeholders, num_tokens)
+    repeats = placeholders & (place > before) & (place < num_tokens - after)
+    return (~repeats).long()
+
+
+def positions_of(
+    steps: Int[Tensor, "batch seq"],
+    real: Int[Tensor, "batch seq"] | None,
+    segments: Int[Tensor, "batch seq"] | None,
+) -> Int[Tensor, "batch seq"]:
+    """Returns positions from 0 that grow by the steps; padding counts nothing.
+
+    Args:
+        steps: how far each position is from the one before.
+        real: 1 at real positions.
+        segments: which packed sample each position belongs to; each one begins at 0.
+    """
+    counted = (steps if real is None else steps * real.long()).cumsum(1)
+    if segments is None:
+        return (counted - 1).clamp(min=0)
+    begins = torch.ones_like(segments, dtype=torch.bool)
+    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    return counted - torch.where(begins, counted, 0).cummax(1).values
+
+
+def image_blocks(
+    placeholders: Bool[Tensor, "batch seq"], num_tokens: int
+) -> Bool[Tensor, "batch seq seq"]:
+    """Returns which positions are visual tokens of one and the same image."""
+    numbers = (placeholders.cumsum(1) - 1) // max(1, num_tokens)
+    numbers = torch.where(placeholders, numbers, -1)
+    return (numbers[:, :, None] == numbers[:, None, :]) & placeholders[:, :, None]
+
+
+def causal_mask(
+    attention_mask: Int[Tensor, "batch seq"], segments: Int[Tensor, "batch seq"] | None
+) -> Bool[Tensor, "batch seq seq"]:
+    """Returns which positions each one sees: those before it, of its own segment, unpadded."""
+    length = attention_mask.shape[1]
+    ones = torch.ones(length, length, dtype=torch.bool, device=attention_mask.device)
+    seen = ones.tril() & attention_mask.bool()[:, None, :]
+    if segments is not None:
+        seen = seen & (segments[:, :, None] == segments[:, None, :])
+    return seen
+
+
+def as_prepared(
+    seen: Bool[Tensor, "batch seq seq"], *, kv_length: int, kernel: str, dtype: torch.dtype
+) -> Tensor:
+    """Returns a mask in the form that a language model's attention takes as it is.
+
+    Args:
+        seen: which positions each one sees.
+        kv_length: positions that the cache holds room for.
+        kernel: attention kernel, by transformers' name.
+        dtype: of the language model's states.
+
+    Raises:
+        ValueError: the kernel takes no such mask.
+    """
+    if kernel not in ("eager", "sdpa"):
+        raise ValueError(
+            f"the attention kernel {kernel!r} takes no mask of its own for each sample; choose "
+            "'sdpa' or 'eager'"
+        )
+    room = kv_length - seen.shape[-1]
+    whole = torch.nn.functional.pad(seen, (0, room))[:, None]
+    if kernel == "sdpa":
+        return whole
+    return torch.zeros_like(whole, dtype=dtype).masked_fill(~whole, torch.finfo(dtype).min)
+
+
+def with_blocks(prepared: Any, blocks: Bool[Tensor, "batch seq seq"]) -> Any:
+    """Returns a prepared mask, or one for each kind of layer, that lets images see themselves."""
+    if isinstance(prepared, dict):
+        return {name: with_blocks(mask, blocks) for name, mask in prepared.items()}
+    room = prepared.shape[-1] - blocks.shape[-1]
+    whole = torch.nn.functional.pad(blocks, (0, room))[:, None]
+    if prepared.dtype == torch.bool:
+        return prepared | whole
+    return prepared.masked_fill(whole, 0)
