@@ -201,7 +201,10 @@ def test_nothing_waits_for_the_device() -> None:
     )
     route = Roles(prompt.placeholders, 2 * TOKENS)
     assert (len(route.visual), len(route.text), route.span) == (8, 8, None)
-    states = body(inputs_embeds=prompt.embeds, **{ROUTE: route}, use_cache=False)
+    # A mask of the language model's own making would ask; one that is given does not.
+    mask = torch.ones(2, 1, 8, 8, dtype=torch.bool, device="meta")
+    told = {"attention_mask": mask, "use_cache": False, ROUTE: route}
+    states = body(inputs_embeds=prompt.embeds, **told)
     assert states.last_hidden_state.shape == (2, 8, width)
     assert route.visits == len(fusion.layers)
     with pytest.raises(RuntimeError):

@@ -6,11 +6,12 @@ route travels as a keyword through the language model's own forward; a family th
 way is found out when the model is built.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Bool
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -99,12 +100,16 @@ def fronted(own: type, front: type) -> Any:
 
 
 @torch.no_grad()
-def check_visits(language_model: PreTrainedModel, route: Route, num_layers: int) -> None:
+def check_visits(
+    language_model: PreTrainedModel,
+    route_of: Callable[[Bool[Tensor, "batch seq"]], Route],
+    num_layers: int,
+) -> None:
     """Checks that a family hands the route on to its layers.
 
     Args:
         language_model: with rerouted layers.
-        route: for `_PROBE_TOKENS` positions of one sample, made by `probe`.
+        route_of: makes the route of a sample, given the place of its only visual token.
         num_layers: layers that have to hear of it.
 
     Raises:
@@ -118,6 +123,9 @@ def check_visits(language_model: PreTrainedModel, route: Route, num_layers: int)
     name, training = type(language_model).__name__, language_model.training
     language_model.eval()
     table = language_model.get_input_embeddings()
+    marks = torch.zeros(1, _PROBE_TOKENS, dtype=torch.bool, device=language_model.device)
+    marks[0, 1] = True
+    route = route_of(marks)
     embeds = table(torch.zeros(1, _PROBE_TOKENS, dtype=torch.long, device=language_model.device))
     try:
         body(inputs_embeds=embeds, **{ROUTE: route})
@@ -136,11 +144,6 @@ def require_visits(name: str, route: Route, num_layers: int) -> None:
     """
     if route.visits < num_layers and not torch.compiler.is_compiling():
         raise ValueError(_refusal(name, f"{route.visits} of {num_layers} layers got the route"))
-
-
-def probe_shape() -> tuple[int, int]:
-    """Returns the batch and length of the text that `check_visits` runs on."""
-    return (1, _PROBE_TOKENS)
 
 
 def _refusal(name: str, reason: str) -> str:

@@ -9,6 +9,41 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from isthmus.fusion.base import Prompt
+
+
+def laid_out(prompt: Prompt, *, shared: tuple[int, int] | None, full: bool) -> dict[str, Any]:
+    """Returns positions and mask of a prompt, as far as the language model has to be told.
+
+    Args:
+        prompt: text with the places of its images.
+        shared: how many visual tokens of an image stand before and after those of its patches,
+            when all patches share a position.
+        full: whether visual tokens see all of their own image.
+    """
+    images, tokens = prompt.visual.shape[:2]
+    mask, positions, real = prompt.attention_mask, prompt.position_ids, prompt.real()
+    packed = prompt.segments is not None
+    if positions is None and (packed or (shared is not None and images)):
+        steps = torch.ones_like(prompt.placeholders, dtype=torch.long)
+        if shared is not None:
+            steps = shared_steps(prompt.placeholders, tokens, shared)
+        positions = positions_of(steps, real, prompt.segments)
+    if mask is None and (positions is not None or (full and images)):
+        # Without a mask, transformers takes positions that do not grow for packed samples.
+        mask = real = torch.ones_like(prompt.placeholders, dtype=torch.long)
+    if real is not None and (packed or (full and images)):
+        mask = as_prepared(
+            causal_mask(real, prompt.segments),
+            kv_length=prompt.kv_length or real.shape[1],
+            kernel=prompt.kernel,
+            dtype=prompt.embeds.dtype,
+        )
+    if full and images:
+        mask = with_blocks(mask, image_blocks(prompt.placeholders, tokens))
+    told = {"attention_mask": mask, "position_ids": positions}
+    return {name: value for name, value in told.items() if value is not None}
+
 
 def place_in_image(
     placeholders: Bool[Tensor, "batch seq"], num_tokens: int

@@ -11,7 +11,7 @@ from typing import Any, final
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from isthmus import kinds
 from isthmus.config import KindConfig
@@ -55,6 +55,18 @@ class Fusion(nn.Module, ABC):
 
         The second part is passed to the language model's forward as keyword arguments.
         """
+
+    def remember(self, cache: Cache, told: dict[str, Any]) -> None:
+        """Keeps with a cache what words that follow the prompt will have to be told."""
+
+    def recall(self, cache: Cache | None, length: int) -> dict[str, Any]:
+        """Returns what words that follow a prompt are told.
+
+        Args:
+            cache: of the prompt.
+            length: how many words there are.
+        """
+        return {}
 
     def check(self, told: dict[str, Any]) -> None:
         """Checks after a forward pass that the language model's layers heard what they were told.

@@ -13,14 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils.import_utils import torch_compilable_check
 
-from isthmus.fusion._layout import (
-    as_prepared,
-    causal_mask,
-    image_blocks,
-    positions_of,
-    shared_steps,
-    with_blocks,
-)
+from isthmus.fusion._layout import laid_out
 from isthmus.fusion.base import Fusion, FusionConfig, Prompt
 
 # TRL looks for these words to explain a truncated conversation; keep them.
@@ -68,29 +61,8 @@ def in_text(
 ) -> tuple[Tensor, dict[str, Any]]:
     """Returns the text with visual tokens in their places, their positions and their attention."""
     embeds = splice(prompt.embeds, prompt.placeholders, prompt.visual)
-    images, tokens = prompt.visual.shape[:2]
-    mask, positions, real = prompt.attention_mask, prompt.position_ids, prompt.real()
-    counts_apart = (config.positions == "shared" and images) or prompt.segments is not None
-    if positions is None and counts_apart:
-        steps = shared_steps(prompt.placeholders, tokens, boundaries)
-        if config.positions == "sequential":
-            steps = torch.ones_like(steps)
-        positions = positions_of(steps, real, prompt.segments)
-    is_full = config.image_attention == "full" and images
-    if mask is None and (counts_apart or is_full):
-        # Without a mask, transformers takes positions that do not grow for packed samples.
-        mask = real = torch.ones_like(prompt.placeholders, dtype=torch.long)
-    if real is not None and (is_full or prompt.segments is not None):
-        mask = as_prepared(
-            causal_mask(real, prompt.segments),
-            kv_length=prompt.kv_length or real.shape[1],
-            kernel=prompt.kernel,
-            dtype=embeds.dtype,
-        )
-    if is_full:
-        mask = with_blocks(mask, image_blocks(prompt.placeholders, tokens))
-    told = {"attention_mask": mask, "position_ids": positions}
-    return embeds, {name: value for name, value in told.items() if value is not None}
+    shared = boundaries if config.positions == "shared" else None
+    return embeds, laid_out(prompt, shared=shared, full=config.image_attention == "full")
 
 
 def splice(

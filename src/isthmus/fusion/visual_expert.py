@@ -23,7 +23,6 @@ from isthmus.fusion._layers import (
     check_visits,
     chosen_layers,
     layers_of,
-    probe_shape,
     require_visits,
     reroute,
 )
@@ -129,9 +128,7 @@ class VisualExpert(Fusion):
         self.layers = [every_layer[number] for number in numbers]
         for layer in self.layers:
             _add_experts(layer, config, std)
-        visual = torch.zeros(probe_shape(), dtype=torch.bool)
-        visual[0, 1] = True
-        check_visits(language_model, Roles(visual, 1), len(self.layers))
+        check_visits(language_model, lambda marks: Roles(marks, 1), len(self.layers))
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, dict[str, Any]]:
         """Puts the visual tokens in their places, and tells the layers which ones they are."""
@@ -152,7 +149,7 @@ class VisualExpert(Fusion):
 
     def parts(self) -> list[nn.Module]:
         """Returns the experts of each layer."""
-        return [layer.visual_expert for layer in self.layers]  # type: ignore[misc]
+        return [layer.get_submodule("visual_expert") for layer in self.layers]
 
 
 def _add_experts(layer: nn.Module, config: VisualExpert.Config, std: float) -> None:

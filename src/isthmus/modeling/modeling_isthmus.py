@@ -200,7 +200,8 @@ class IsthmusModel(IsthmusPreTrainedModel):
         if visual is None:
             # The cache is asked last: a static one answers from the device.
             if input_ids.shape[1] == 1 or (cache is not None and cache.get_seq_length() > 0):
-                return _said(embeds, attention_mask=attention_mask, position_ids=position_ids)
+                told = _said(embeds, attention_mask=attention_mask, position_ids=position_ids)
+                return told | self.fusion.recall(cache, input_ids.shape[1])
             visual = embeds.new_zeros(0, 1, embeds.shape[-1])
         prompt = Prompt(
             embeds=embeds,
@@ -213,6 +214,8 @@ class IsthmusModel(IsthmusPreTrainedModel):
             kernel=self.language_model.config._attn_implementation,
         )
         fused, told = self.fusion(prompt)
+        if cache is not None:
+            self.fusion.remember(cache, told)
         return {"inputs_embeds": fused, **told}
 
 
