@@ -11,6 +11,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -78,6 +79,7 @@ VISION_CONFIGS: dict[str, dict[str, Any]] = {
     "dinov2": _VISION,
     "dinov2_with_registers": {**_VISION, "num_register_tokens": 3},
     "vit": _VISION,
+    "blip_2_vision_model": _VISION,
 }
 """Families of vision towers: no prefix token, a class token, class and register tokens."""
 
@@ -127,6 +129,28 @@ def tiny_vision(family: str = "siglip_vision_model", *, seed: int = 0) -> PreTra
 def save_language(folder: Path, family: str = "llama", **changes: Any) -> str:
     """Saves a language model and its tokenizer, as a user's folder holds them."""
     tiny_lm(family, **changes).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def save_t5(folder: Path, **changes: Any) -> str:
+    """Saves a language model with an encoder, and its tokenizer."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "t5",
+        vocab_size=len(tiny_tokenizer()),
+        d_model=40,
+        d_kv=10,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        decoder_start_token_id=2,
+        pad_token_id=2,
+        eos_token_id=1,
+        **changes,
+    )
+    _spread(AutoModelForSeq2SeqLM.from_config(config)).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return str(folder)
 

@@ -6,9 +6,10 @@ Importing the package makes its models known to the Auto classes of transformers
 from isthmus.axes import Batch, Patches
 from isthmus.connectors import Connector, ConnectorConfig
 from isthmus.language.chat_template import names as chat_templates
+from isthmus.modeling.body import IsthmusModel
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.loading import load
-from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration, IsthmusModel
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.pretrained import IsthmusPreTrainedModel
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.modeling.register import register

@@ -11,6 +11,7 @@ patches    outputs of the vision tower for one image, row by row from the top le
 tokens     visual tokens of one image, what a connector hands to the language model
 queries    learned vectors that gather information from the patches
 batch      samples
+targets    positions that a decoder writes
 seq        positions of a sample, text and visual tokens together
 rows       positions of a whole batch that take part in something (a loss, a splice)
 heads      attention heads
@@ -106,8 +107,9 @@ class Batch:
     """Token ids; one placeholder id per visual token."""
     attention_mask: Int[Tensor, "batch seq"]
     """1 at real positions, 0 at padding."""
-    labels: Int[Tensor, "batch seq"] | None = None
-    """Token ids where the loss is taken, `IGNORED_LABEL` elsewhere; not shifted."""
+    labels: Int[Tensor, "batch targets"] | None = None
+    """Token ids where the loss is taken, `IGNORED_LABEL` elsewhere; not shifted. Each stands at its
+    place in the text, or is what a decoder is to write."""
     pixel_values: UInt8[Tensor, "images 3 height width"] | None = None
     """Images of all samples in reading order, not normalised."""
     patch_features: Float[Tensor, "images patches d_vision"] | None = None

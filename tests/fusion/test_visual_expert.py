@@ -162,7 +162,7 @@ def test_a_family_that_drops_the_route_is_refused_when_it_is_built() -> None:
     )
     bloom = AutoModelForCausalLM.from_config(config).base_model
     with pytest.raises(ValueError, match="BloomModel does not hand keywords on to its layers"):
-        VisualExpert.Config().build(bloom, boundaries=(0, 0))
+        VisualExpert.Config(positions="sequential").build(bloom, boundaries=(0, 0))
 
 
 def test_a_route_that_no_layer_hears_of_is_an_error_at_run_time() -> None:

@@ -2,18 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from isthmus import IsthmusForConditionalGeneration
+from isthmus.fusion.visual_expert import VisualExpert
 from isthmus.language.backbone import take_apart, text_config_of
 from isthmus.language.head import HeadArithmetic, build_head
 from isthmus.modeling.lora import Lora, add_lora, lora_parameters
 from tests.tiny import (
     LANGUAGE_CONFIGS,
     save_language,
+    save_t5,
     save_vision,
     tiny_lm,
     tiny_model,
@@ -112,7 +115,7 @@ def test_the_check_is_skipped_where_there_are_no_numbers() -> None:
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
     folder = save_vision(tmp_path / "vision")
-    with pytest.raises(ValueError, match="'siglip_vision_model' model; expected a causal language"):
+    with pytest.raises(ValueError, match="'siglip_vision_model' model; expected a language"):
         text_config_of(folder)
 
 
@@ -151,3 +154,53 @@ def test_four_bits_learn_low_rank_updates(tmp_path: Path) -> None:
         optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu"}],
+    ids=["t5", "t5 1.1"],
+)
+@pytest.mark.parametrize("fusion", ["inline", VisualExpert.Config(positions="sequential")], ids=str)
+def test_a_language_model_with_an_encoder_writes_as_ever(
+    tmp_path: Path, changes: dict[str, Any], fusion: Any
+) -> None:
+    language = save_t5(tmp_path / "t5", **changes)
+    vision = save_vision(tmp_path / "vision")
+    model = IsthmusForConditionalGeneration.from_towers(
+        vision=vision, language=language, connector="linear", fusion=fusion
+    )
+    stock = AutoModelForSeq2SeqLM.from_pretrained(language).eval()
+    whole, written = ids(2, 9), ids(2, 5)
+    mask = torch.ones_like(whole)
+    mask[1, 6:] = 0
+    asked = {"input_ids": whole, "attention_mask": mask, "decoder_input_ids": written}
+    with torch.no_grad():
+        assert torch.equal(model(**asked).logits, stock(**asked).logits)
+        labels = {"input_ids": whole, "labels": written}
+        torch.testing.assert_close(model(**labels).loss, stock(**labels).loss)
+        shown = {"input_ids": prompt_with_image(model), "pixel_values": tiny_pixels(1)}
+        one = model(**shown, labels=written[:1]).loss
+        other = model(**shown | {"pixel_values": tiny_pixels(1, seed=1)}, labels=written[:1]).loss
+        assert one != other  # the encoder sees the image
+        how = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
+        cached = model.generate(**shown, **how)
+        assert torch.equal(cached, model.generate(**shown, **how, use_cache=False))
+        assert torch.equal(
+            model.generate(input_ids=whole, attention_mask=mask, **how),
+            stock.generate(input_ids=whole, attention_mask=mask, **how),
+        )
+    model.save_pretrained(tmp_path / "saved")
+    again = IsthmusForConditionalGeneration.from_pretrained(tmp_path / "saved").eval()
+    with torch.no_grad():
+        assert torch.equal(again(**shown, labels=written[:1]).loss, one)
+
+
+def test_an_encoder_takes_no_gated_blocks(tmp_path: Path) -> None:
+    towers = {"vision": save_vision(tmp_path / "v"), "language": save_t5(tmp_path / "t5")}
+    for fusion, reason in (
+        ("gated_cross_attention", "reads with an encoder"),
+        ("visual_expert", "takes no positions"),  # its default shares one among patches
+    ):
+        with pytest.raises(ValueError, match=reason):
+            IsthmusForConditionalGeneration.from_towers(**towers, fusion=fusion)

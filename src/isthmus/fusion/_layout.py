@@ -3,13 +3,29 @@
 Nothing here waits for the device: how many visual tokens there are is known from shapes.
 """
 
+import inspect
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from isthmus.fusion.base import Prompt
+
+
+def check_positions(language_model: PreTrainedModel, positions: str) -> None:
+    """Checks that a language model can be told the positions of its tokens.
+
+    Raises:
+        ValueError: it cannot, and patches are to share one.
+    """
+    forward = inspect.signature(type(language_model).forward).parameters
+    if positions == "shared" and "position_ids" not in forward:
+        raise ValueError(
+            f"{type(language_model).__name__} takes no positions, so patches cannot share one; set "
+            "positions to 'sequential'"
+        )
 
 
 def laid_out(prompt: Prompt, *, shared: tuple[int, int] | None, full: bool) -> dict[str, Any]:

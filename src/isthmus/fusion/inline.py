@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils.import_utils import torch_compilable_check
 
-from isthmus.fusion._layout import laid_out
+from isthmus.fusion._layout import check_positions, laid_out
 from isthmus.fusion.base import Fusion, FusionConfig, Prompt
 
 # TRL looks for these words to explain a truncated conversation; keep them.
@@ -49,6 +49,7 @@ class Inline(Fusion):
     ) -> None:
         """Remembers how the tokens of an image are laid out."""
         super().__init__()
+        check_positions(language_model, config.positions)
         self.config, self.boundaries = config, boundaries
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, dict[str, Any]]:

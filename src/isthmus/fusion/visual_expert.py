@@ -26,7 +26,7 @@ from isthmus.fusion._layers import (
     require_visits,
     reroute,
 )
-from isthmus.fusion._layout import place_in_image
+from isthmus.fusion._layout import check_positions, place_in_image
 from isthmus.fusion._roles import (
     Current,
     Experts,
@@ -119,6 +119,7 @@ class VisualExpert(Fusion):
             ValueError: the family has no such maps, or does not tell its layers of images.
         """
         super().__init__()
+        check_positions(language_model, config.positions)
         self.config, self.boundaries = config, boundaries
         self.language_name = type(language_model).__name__
         every_layer = layers_of(language_model)

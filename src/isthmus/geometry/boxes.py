@@ -93,11 +93,49 @@ def iou(first: Sequence[float], second: Sequence[float]) -> float:
 
     Units: a share, 0 to 1; 0 where the union has no area.
     """
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    intersection = max(width, 0.0) * max(height, 0.0)
-    union = _area(first) + _area(second) - intersection
-    return intersection / union if union > 0 else 0.0
+    common = intersection(first, second)
+    shared = 0.0 if common is None else _area(common)
+    union = _area(first) + _area(second) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def intersection(first: Sequence[float], second: Sequence[float]) -> Box | None:
+    """Returns what two boxes of one frame have in common; None where that has no area."""
+    left, top = max(first[0], second[0]), max(first[1], second[1])
+    right, bottom = min(first[2], second[2]), min(first[3], second[3])
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def rescale(
+    box: Sequence[float], size: tuple[float, float], to: tuple[float, float] = (1.0, 1.0)
+) -> Box:
+    """Returns a box of a picture of `size` (width, height) in a picture stretched to another size.
+
+    Units: by default shares of width and height, 0 to 1, which is what `parse_boxes` reads too.
+    """
+    x0, y0, x1, y1 = box
+    (width, height), (to_width, to_height) = size, to
+    return (
+        x0 / width * to_width,
+        y0 / height * to_height,
+        x1 / width * to_width,
+        y1 / height * to_height,
+    )
+
+
+def check_box(box: Sequence[float]) -> None:
+    """Checks that a box is four finite numbers and has an area.
+
+    Raises:
+        ValueError: it is not, or has none.
+    """
+    if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
+        raise ValueError(f"the box {tuple(box)!r} is not four finite numbers x0, y0, x1, y1")
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError(
+            f"the box {tuple(box)!r} has no area; expected x0 < x1 and y0 < y1 (a box stored as "
+            "x, y, width, height has to be converted first)"
+        )
 
 
 def _area(box: Sequence[float]) -> float:
@@ -114,13 +152,7 @@ def _cells(box: Sequence[float], size: tuple[float, float], digits: int) -> list
     width, height = size
     if not (width > 0 and height > 0):
         raise ValueError(f"the picture size {size!r} has no area; expected (width, height)")
-    if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
-        raise ValueError(f"the box {tuple(box)!r} is not four finite numbers x0, y0, x1, y1")
-    if not (box[0] < box[2] and box[1] < box[3]):
-        raise ValueError(
-            f"the box {tuple(box)!r} has no area; expected x0 < x1 and y0 < y1 (a box stored as "
-            "x, y, width, height has to be converted first)"
-        )
+    check_box(box)
     cells = _num_cells(digits)
     extents = (width, height, width, height)
     return [

@@ -9,12 +9,16 @@ from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     BitsAndBytesConfig,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from isthmus.language.head import HeadArithmetic
 from isthmus.pretrained import read_config
@@ -26,10 +30,10 @@ CHECKED_TOKENS = 16
 @final
 @dataclass(frozen=True, kw_only=True)
 class LanguageParts:
-    """A causal language model taken apart."""
+    """A language model taken apart."""
 
     backbone: PreTrainedModel
-    """Embeddings and blocks; gives hidden states."""
+    """Embeddings and blocks, of an encoder too where there is one; gives hidden states."""
     head: nn.Module
     """Linear map from hidden states to logits, before the family's arithmetic."""
     generation_config: GenerationConfig | None
@@ -37,19 +41,24 @@ class LanguageParts:
 
 
 def text_config_of(language: str) -> PreTrainedConfig:
-    """Reads the configuration of a causal language model.
+    """Reads the configuration of a language model, causal or encoder-decoder.
 
     Args:
         language: local folder or hub id.
 
     Raises:
-        ValueError: it is not a causal language model.
+        ValueError: it is no language model.
     """
     config = read_config(language)
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder:
+    known = (
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        if config.is_encoder_decoder
+        else MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
+    if config.model_type not in known:
         raise ValueError(
-            f"{language!r} is a {config.model_type!r} model; expected a causal language model "
-            "such as llama, qwen3, mistral, gemma2, opt, gpt2 or gpt_neox"
+            f"{language!r} is a {config.model_type!r} model; expected a language model such as "
+            "llama, qwen3, mistral, gemma2, opt, gpt2, gpt_neox or t5"
         )
     if config.get_text_config() is not config:
         raise ValueError(
@@ -65,7 +74,7 @@ def build_backbone(text_config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def load_language(language: str, *, dtype: torch.dtype, four_bit: bool = False) -> LanguageParts:
-    """Loads a pretrained causal language model and takes it apart.
+    """Loads a pretrained language model and takes it apart.
 
     Args:
         language: local folder or hub id.
@@ -73,7 +82,7 @@ def load_language(language: str, *, dtype: torch.dtype, four_bit: bool = False) 
         four_bit: quantise the weights of linear layers to four bits (NF4), on a GPU.
 
     Raises:
-        ValueError: it is no causal language model, its parts do not give its logits, or four bits
+        ValueError: it is no language model, its parts do not give its logits, or four bits
             were asked for where they cannot be had.
     """
     config = text_config_of(language)
@@ -84,7 +93,12 @@ def load_language(language: str, *, dtype: torch.dtype, four_bit: bool = False) 
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
-    return take_apart(AutoModelForCausalLM.from_pretrained(language, dtype=dtype, **options))
+    return take_apart(stock_class(config).from_pretrained(language, dtype=dtype, **options))
+
+
+def stock_class(text_config: PreTrainedConfig) -> Any:
+    """Returns the Auto class that builds a language model with its head."""
+    return AutoModelForSeq2SeqLM if text_config.is_encoder_decoder else AutoModelForCausalLM
 
 
 def _check_quantized(language: str) -> None:
@@ -100,19 +114,19 @@ def _check_quantized(language: str) -> None:
 
 
 def take_apart(stock: Any) -> LanguageParts:
-    """Takes the modules of a causal language model and checks that they still give its logits.
+    """Takes the modules of a language model and checks that they still give its logits.
 
     The check is skipped on the meta device, where there are no numbers.
 
     Args:
-        stock: an instance of one of transformers' causal language models.
+        stock: an instance of one of transformers' language models.
 
     Raises:
         ValueError: body, head and arithmetic do not give the logits of the whole, bit for bit.
     """
     head = stock.get_output_embeddings()
     parts = LanguageParts(
-        backbone=stock.base_model, head=head, generation_config=stock.generation_config
+        backbone=_body(stock), head=head, generation_config=stock.generation_config
     )
     if stock.device.type == "meta":
         return parts
@@ -121,11 +135,12 @@ def take_apart(stock: Any) -> LanguageParts:
     ids = torch.randint(vocab, (1, CHECKED_TOKENS), generator=generator).to(stock.device)
     training = stock.training
     stock.eval()
+    written = {"decoder_input_ids": ids} if stock.config.is_encoder_decoder else {}
     with torch.no_grad():
-        whole = stock(input_ids=ids, use_cache=False).logits
+        whole = stock(input_ids=ids, **written, use_cache=False).logits
         embeds = parts.backbone.get_input_embeddings()(ids)
-        states = parts.backbone(inputs_embeds=embeds, use_cache=False).last_hidden_state
-        ours = HeadArithmetic.of(stock.config)(head(states))
+        outputs = parts.backbone(inputs_embeds=embeds, **written, use_cache=False)
+        ours = HeadArithmetic.of(stock.config).logits(outputs.last_hidden_state, head)
     stock.train(training)
     if not torch.equal(whole, ours):
         difference = (whole - ours).abs().max().item()
@@ -135,3 +150,15 @@ def take_apart(stock: Any) -> LanguageParts:
             "here, so it cannot be used unchanged: choose another language model"
         )
     return parts
+
+
+def _body(stock: Any) -> PreTrainedModel:
+    if stock.base_model is not stock:
+        return stock.base_model
+    # Some families (T5) keep the parts of the body side by side with the head.
+    with torch.device("meta"):
+        body = build_backbone(stock.config)
+    own = body.state_dict()
+    body.load_state_dict({n: v for n, v in stock.state_dict().items() if n in own}, assign=True)
+    body.tie_weights()
+    return body.train(stock.training)

@@ -36,22 +36,26 @@ def next_token_loss(
     *,
     num_items: int | Tensor | None = None,
     label_smoothing: float = 0.0,
+    shifted: bool = False,
     chunk_rows: int = CHUNK_ROWS,
 ) -> NextToken:
     """Returns the mean cross-entropy of each supervised token, given the tokens before it.
 
     Args:
         hidden: last hidden states.
-        labels: token ids, not shifted; `IGNORED_LABEL` where there is no target.
+        labels: token ids; `IGNORED_LABEL` where there is no target.
         logits_of: head of the language model, from rows of hidden states to rows of logits.
         num_items: what to divide the sums by, such as the supervised tokens of all accumulated
             batches; by default the supervised tokens of this one.
         label_smoothing: share of the target spread evenly over the vocabulary.
+        shifted: whether a label stands where it is told, as behind a decoder, and not where it is
+            read.
         chunk_rows: rows whose logits exist at once.
     """
-    targets = labels[:, 1:].to(hidden.device)
+    targets, telling = (labels, hidden) if shifted else (labels[:, 1:], hidden[:, :-1])
+    targets = targets.to(hidden.device)
     supervised = targets != IGNORED_LABEL
-    rows, wanted = hidden[:, :-1][supervised], targets[supervised]
+    rows, wanted = telling[supervised], targets[supervised]
     total = rows.sum(dtype=torch.float32) * 0
     right = torch.zeros_like(total)
 

@@ -12,7 +12,7 @@ from typing import final
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
 MULTIPLIERS = ("logit_scale", "lm_head_multiplier", "output_multiplier")
 """Names under which configurations keep a factor that the logits are multiplied by."""
@@ -25,7 +25,10 @@ SOFT_CAP = "final_logit_softcapping"
 @final
 @dataclass(frozen=True, kw_only=True)
 class HeadArithmetic:
-    """What a family does to the logits that its linear map gave."""
+    """What a family does around the linear map of its head."""
+
+    states_multiplier: float | None = None
+    """Factor of the states before the linear map."""
 
     multiplier: float | None = None
     """Factor of the logits."""
@@ -43,11 +46,20 @@ class HeadArithmetic:
             return next((value for value in values if value is not None), None)
 
         return cls(
-            multiplier=first(MULTIPLIERS), divisor=first(DIVISORS), soft_cap=first((SOFT_CAP,))
+            states_multiplier=_states_multiplier(text_config),
+            multiplier=first(MULTIPLIERS),
+            divisor=first(DIVISORS),
+            soft_cap=first((SOFT_CAP,)),
         )
 
+    def logits(self, states: Tensor, head: nn.Module) -> Tensor:
+        """Returns the logits of hidden states, as the family's own class gives them."""
+        if self.states_multiplier is not None:
+            states = states * self.states_multiplier
+        return self(head(states))
+
     def __call__(self, logits: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows vocab"]:
-        """Returns the logits as the family's own class gives them."""
+        """Returns what becomes of the logits behind the linear map."""
         if self.multiplier is not None:
             logits = logits * self.multiplier
         if self.divisor is not None:
@@ -55,6 +67,15 @@ class HeadArithmetic:
         if self.soft_cap is not None:
             logits = torch.tanh(logits / self.soft_cap) * self.soft_cap
         return logits
+
+
+def _states_multiplier(text_config: PreTrainedConfig) -> float | None:
+    """Returns the factor by which T5 and its kin make up for a head tied to the embeddings."""
+    is_kin = text_config.is_encoder_decoder and hasattr(
+        text_config, "relative_attention_num_buckets"
+    )
+    tied = getattr(text_config, "scale_decoder_outputs", text_config.tie_word_embeddings)
+    return text_config.d_model**-0.5 if is_kin and tied else None
 
 
 def build_head(text_config: PreTrainedConfig) -> nn.Linear:
@@ -65,7 +86,8 @@ def build_head(text_config: PreTrainedConfig) -> nn.Linear:
     """
     # The family's own class, without memory: widths and biases follow no common rule.
     with torch.device("meta"):
-        stock = AutoModelForCausalLM.from_config(copy.deepcopy(text_config))
+        kind = AutoModelForSeq2SeqLM if text_config.is_encoder_decoder else AutoModelForCausalLM
+        stock = kind.from_config(copy.deepcopy(text_config))
     head = stock.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise ValueError(

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from isthmus import geometry, microworld
+from isthmus import microworld
 from isthmus.config import digest_of
+from isthmus.geometry import boxes
 
 
 def world_digest() -> str:
     """Returns the digest of all that decides a scene, its picture and its questions."""
-    world, boxes = Path(microworld.__path__[0]), Path(geometry.__path__[0])
-    files = [*world.glob("*.py"), *(world / "tasks").glob("*.py"), *boxes.glob("*.py")]
+    world = Path(microworld.__path__[0])
+    files = [*world.glob("*.py"), *(world / "tasks").glob("*.py"), Path(boxes.__file__)]
     return digest_of([path.read_text("utf-8") for path in sorted(files)])

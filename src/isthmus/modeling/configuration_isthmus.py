@@ -72,6 +72,7 @@ class IsthmusConfig(PreTrainedConfig):
         self.visual_fusion_config = fusions.from_dict(given).to_dict()
         self.image_mean, self.image_std = list(self.image_mean), list(self.image_std)
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
+        self.is_encoder_decoder = bool(self.text_config.is_encoder_decoder)
         num_blocks_kept(self.vision_config, self.vision_layer)
 
     @classmethod

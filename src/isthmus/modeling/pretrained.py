@@ -15,6 +15,7 @@ class IsthmusModelOutput(BaseModelOutputWithPast):
     """Hidden states of the language model, and the visual tokens it read."""
 
     image_hidden_states: Tensor | None = None
+    encoder_last_hidden_state: Tensor | None = None
 
 
 @dataclass
@@ -27,6 +28,7 @@ class IsthmusOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     image_hidden_states: Tensor | None = None
+    encoder_last_hidden_state: Tensor | None = None
 
 
 class IsthmusPreTrainedModel(PreTrainedModel):

@@ -12,8 +12,9 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
 )
 
+from isthmus.modeling.body import IsthmusModel
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
-from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration, IsthmusModel
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.vision.register import register as register_towers
 
