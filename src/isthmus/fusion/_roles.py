@@ -173,6 +173,12 @@ def expert_of(module: nn.Module, weights: Weights, *, rank: int, std: float) -> 
     return expert
 
 
+def add_bias(expert: nn.Module) -> None:
+    """Gives an expert a bias of zeros, if it has none."""
+    if isinstance(expert, nn.Linear) and expert.bias is None:
+        expert.bias = nn.Parameter(expert.weight.new_zeros(expert.out_features))
+
+
 def widths_of(module: nn.Module) -> tuple[int, int]:
     """Returns the widths of what goes into a linear map and comes out of it."""
     if isinstance(module, nn.Linear):

@@ -292,10 +292,10 @@ class GatedBlock(nn.Module):
         penalty = torch.zeros_like(mask, dtype=query.dtype)
         penalty = penalty.masked_fill(~mask, torch.finfo(query.dtype).min)
         asked = scaled_dot_product_attention(query, keys, values, attn_mask=penalty)
-        learned = self.output(rearrange(asked, "b h s d -> b s (h d)"))
-        if media.sees_all:  # as published: a word before all images sees a mean of all
-            return learned
-        return learned * seen.any(-1, keepdim=True)
+        # What a word learns that may see nothing: nothing, or, as published, the mean of all images.
+        blank = values.mean(2, keepdim=True) if media.sees_all else torch.zeros_like(asked)
+        asked = torch.where(seen.any(-1)[:, None, :, None], asked, blank)
+        return self.output(rearrange(asked, "b h s d -> b s (h d)"))
 
 
 FUSION = GatedCrossAttention

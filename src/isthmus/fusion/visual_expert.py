@@ -33,6 +33,7 @@ from isthmus.fusion._roles import (
     RoleLayer,
     Roles,
     Weights,
+    add_bias,
     expert_of,
     go_by_role,
 )
@@ -64,6 +65,9 @@ class VisualExpert(Fusion):
         """Layer norms; not `low_rank`. Absent, they leave visual tokens as they are."""
         qkv: Weights = "copied"
         """Maps to queries, keys and values; not `absent`."""
+        qkv_bias: bool = False
+        """Whether the experts of queries, keys and values have a bias where the language model's
+        maps have none (CogVLM2)."""
         output: Weights = "copied"
         """Map behind the attention."""
         mlp: Weights = "copied"
@@ -163,7 +167,10 @@ def _add_experts(layer: nn.Module, config: VisualExpert.Config, std: float) -> N
         if weights == "shared":
             continue
         key = path.replace(".", "__")
-        layer.visual_expert[key] = expert_of(module, weights, rank=config.rank, std=std)
+        expert = expert_of(module, weights, rank=config.rank, std=std)
+        if role == "qkv" and config.qkv_bias and weights in ("copied", "random"):
+            add_bias(expert)
+        layer.visual_expert[key] = expert
         go_by_role(module, current=layer.current, experts=experts, key=key)  # type: ignore[arg-type]
     absent = {role for role in ROLES if getattr(config, role) != "shared"}
     if missing := sorted(absent - {role for _, role in found.values()}):
