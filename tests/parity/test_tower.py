@@ -37,6 +37,7 @@ NUM_PREFIX = {
     "dinov2": 1,
     "dinov2_with_registers": 4,
     "vit": 1,
+    "blip_2_vision_model": 1,
 }
 # Rescaling before or after the mean is taken differs in the last bit of the pixels.
 PIXEL_TOLERANCE = 1e-6
@@ -77,11 +78,18 @@ def test_what_lies_behind_the_layer_is_gone(family: str) -> None:
 
 
 @every_family
-def test_images_of_another_size_and_shape(family: str) -> None:
-    pixels = torch.randint(0, 256, (1, 3, 48, 32), dtype=torch.uint8)
-    patches = tower(tiny_vision(family), -2)(pixels)
-    assert patches.grid == (6, 4)
-    assert patches.features.shape[1] == 24
+@pytest.mark.parametrize("size", [(48, 32), (64, 16), (32, 32)], ids=str)
+@pytest.mark.parametrize("layer", [-1, -2])
+def test_images_of_another_size_and_shape(family: str, size: tuple[int, int], layer: int) -> None:
+    pixels = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+    # Some families take images of any size unasked.
+    resized = {} if family.startswith("dinov2") else {"interpolate_pos_encoding": True}
+    with torch.no_grad():
+        whole = tiny_vision(family)(normalized(pixels), output_hidden_states=True, **resized)
+        expected = whole.last_hidden_state if layer == -1 else whole.hidden_states[layer]
+        patches = tower(tiny_vision(family), layer)(pixels)
+    assert patches.grid == (size[0] // 8, size[1] // 8)
+    assert torch.equal(patches.features, expected[:, NUM_PREFIX[family] :])
 
 
 def test_bytes_and_floats_are_the_same_image() -> None:
