@@ -1,11 +1,13 @@
 """What every connector promises; a new file in the folder is tested at once."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load, save
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from isthmus import connectors
 from isthmus.axes import Patches
@@ -20,7 +22,15 @@ BATCH_TOLERANCE = 1e-5
 BFLOAT16_TOLERANCE = 0.05
 
 # Small counts make small tensors; a field that a connector lacks is left alone.
-SMALL = {"num_latents": 5, "depth": 2, "num_heads": 2, "d_head": 6}
+SMALL = {
+    "num_latents": 5,
+    "num_queries": 4,
+    "depth": 2,
+    "num_heads": 2,
+    "num_key_value_heads": 1,
+    "d_head": 6,
+    "d_hidden": 12,
+}
 
 
 def small(kind: str) -> ConnectorConfig:
@@ -34,11 +44,13 @@ def variants() -> list[ConnectorConfig]:
     found = []
     for kind in connectors.names():
         config = small(kind)
-        switches = {
+        switches: dict[str, Any] = {
             field.name: not getattr(config, field.name)
             for field in fields(config)
             if isinstance(getattr(config, field.name), bool)
         }
+        if switches.get("project") is False:  # then the latents are the tokens
+            switches["d_hidden"] = D_TEXT
         found += [config, replace(config, **switches)] if switches else [config]
     return found
 
@@ -82,7 +94,7 @@ def test_images_of_a_batch_do_not_see_each_other(config: ConnectorConfig) -> Non
         alone = connector(Patches(features=batch.features[index : index + 1], grid=batch.grid))
         torch.testing.assert_close(together[index], alone[0], atol=BATCH_TOLERANCE, rtol=0)
     others = batch.features.clone()
-    others[0] += 1
+    others[0] = torch.randn_like(others[0])
     changed = connector(Patches(features=others, grid=batch.grid))
     assert not torch.equal(changed[0], together[0])
 
@@ -125,3 +137,46 @@ def test_half_precision_is_near(config: ConnectorConfig) -> None:
     )
     assert rounded.dtype == torch.bfloat16
     assert (rounded.float() - exact).abs().max() < BFLOAT16_TOLERANCE * exact.abs().max()
+
+
+@every_variant
+def test_images_of_several_sizes_are_read_as_if_alone(config: ConnectorConfig) -> None:
+    sizes = [(4, 4), (2, 4), (4, 2)]
+    connector, grid = build(config), (4, 4)
+    alone = [patches(1, size) for size in sizes]
+    features, mask = torch.zeros(3, 4, 4, D_VISION), torch.zeros(3, 4, 4, dtype=torch.bool)
+    for index, (image, (rows, columns)) in enumerate(zip(alone, sizes, strict=True)):
+        features[index, :rows, :columns] = image.features.view(rows, columns, D_VISION)
+        mask[index, :rows, :columns] = True
+    # Whatever stands in the padding must not matter.
+    features = torch.where(mask[..., None], features, 7.0)
+    padded = Patches(features=features.flatten(1, 2), grid=grid, mask=mask.flatten(1))
+    read = connector.read(padded)
+    for index, image in enumerate(alone):
+        expected = connector(image)[0]
+        count = config.num_tokens(sizes[index])
+        assert len(expected) == count
+        torch.testing.assert_close(
+            read.features[index, :count], expected, atol=BATCH_TOLERANCE, rtol=0
+        )
+        if read.mask is not None:
+            assert read.mask[index].tolist() == [n < count for n in range(read.mask.shape[1])]
+
+
+@every_variant
+def test_recomputing_changes_no_gradient(config: ConnectorConfig) -> None:
+    connector, batch = build(config), patches(2)
+
+    def gradients(recompute: bool) -> list[torch.Tensor]:
+        connector.zero_grad()
+        torch.manual_seed(0)
+        if recompute:
+            tokens = checkpoint(connector, batch, use_reentrant=False)
+        else:
+            tokens = connector(batch)
+        (tokens * tokens.detach().cos()).sum().backward()
+        return [p.grad.clone() for p in connector.parameters() if p.grad is not None]
+
+    connector.train()
+    for plain, recomputed in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(plain, recomputed, atol=1e-6, rtol=1e-5)

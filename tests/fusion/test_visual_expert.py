@@ -71,6 +71,19 @@ def test_rows_by_role_equal_both_weights_everywhere(family: str, rows: int) -> N
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
+def test_columns_are_a_span_only_where_all_samples_agree() -> None:
+    words, image = torch.zeros(1, 8, dtype=torch.bool), VISUAL[:1]
+    apart = torch.tensor([[1, 0, 1, 0, 0, 0, 0, 0]], dtype=torch.bool)
+    for rows, span in (
+        (image, (2, 6)),
+        (torch.cat([image, image]), (2, 6)),
+        (torch.cat([words, image]), None),
+        (torch.cat([image, words]), None),
+        (apart, None),
+    ):
+        assert Roles(rows, int(rows.sum())).span == span
+
+
 def test_copies_change_nothing_before_they_learn() -> None:
     body = tiny_lm().base_model
     embeds = torch.randn(2, 8, body.config.hidden_size)

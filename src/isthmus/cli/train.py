@@ -39,6 +39,8 @@ class Options:
     quarantine.jsonl names them."""
     connector: str | None = None
     """Another kind of connector, with its defaults, in place of the recipe's."""
+    fusion: str | None = None
+    """Another kind of fusion, with its defaults, in place of the recipe's."""
     chat_template: str | None = None
     """How conversations are written, in place of the language model's own way: plain, in_out,
     vicuna, llama2, chatml, human_ai, cogvlm_base, cogvlm_chat, cogvlm_vqa, or a Jinja file."""
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     from isthmus.cli._recipe import with_files
 
-    chosen = _chosen(options.recipe, options.connector, options.chat_template)
+    chosen = _chosen(options.recipe, options.connector, options.fusion, options.chat_template)
     recipe = _override(chosen, overrides, options.recipe)
     recipe = with_files(
         recipe, options.data, options.image_root, options.validation, options.max_bad_share
@@ -78,14 +80,22 @@ def main(arguments: Sequence[str]) -> None:
         plain().print(f"\n{said}")
 
 
-def _chosen(text: str, connector: str | None = None, template: str | None = None) -> "Recipe":
+def _chosen(
+    text: str,
+    connector: str | None = None,
+    fusion: str | None = None,
+    template: str | None = None,
+) -> "Recipe":
     from isthmus import connectors
+    from isthmus import fusion as fusions
     from isthmus.cli._recipe import find
 
     recipe = find(text)
     model = recipe.model
     if connector is not None:
         model = replace(model, connector=connectors.default(connector))
+    if fusion is not None:
+        model = replace(model, fusion=fusions.default(fusion))
     if template is not None:
         model = replace(model, chat_template=template)
     return replace(recipe, model=model)

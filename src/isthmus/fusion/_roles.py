@@ -45,6 +45,8 @@ def _span(visual: Bool[Tensor, "batch seq"]) -> tuple[int, int] | None:
     if visual.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     columns = visual[0].nonzero()[:, 0]
+    if not len(columns):
+        return None
     first, last = int(columns[0]), int(columns[-1]) + 1
     alike = len(columns) == last - first and bool((visual == visual[0]).all())
     return (first, last) if alike else None
