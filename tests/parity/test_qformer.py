@@ -275,7 +275,7 @@ def test_lavis_has_a_name_for_every_weight_of_the_second_stage() -> None:
     ("change", "message"),
     [
         ({"hidden_act": "relu"}, "hidden_act is 'relu'; expected 'gelu'"),
-        ({"hidden_dropout_prob": 0.2}, "hidden_dropout_prob is 0.2 .* prob 0.1; expected one"),
+        ({"hidden_dropout_prob": 0.2}, "hidden_dropout_prob is 0.2 .*_prob 0.1; expected one"),
     ],
 )
 def test_settings_that_ours_lacks_are_refused(change: dict[str, object], message: str) -> None:

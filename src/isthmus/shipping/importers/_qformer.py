@@ -1,0 +1,78 @@
+"""What the published Q-Formers share: a BERT's names, and its settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from isthmus.connectors._qformer_text import TextSide
+from isthmus.connectors.qformer import QFormer
+from isthmus.shipping.importers._keys import Pair
+
+
+def layers(theirs: str, projections: str) -> tuple[Pair, ...]:
+    """Returns the names of the layers' weights.
+
+    Args:
+        theirs: where the layers lie, with a `*` for their numbers.
+        projections: under which name an attention keeps its queries, keys and values.
+    """
+    ours = "body.layers.*"
+    attentions = (("attention", "self_attention"), ("crossattention", "cross_attention"))
+    feed_forwards = (("_query", "query_ffn"), ("", "text_ffn"))
+    return (
+        *(
+            pair
+            for published, own in attentions
+            for pair in (
+                (f"{theirs}.{published}.output.dense.*", f"{ours}.{own}.output.*"),
+                (f"{theirs}.{published}.output.LayerNorm.*", f"{ours}.{own}.norm.*"),
+                (f"{theirs}.{published}.{projections}.*.*", f"{ours}.{own}.*.*"),
+            )
+        ),
+        *(
+            pair
+            for suffix, own in feed_forwards
+            for pair in (
+                (f"{theirs}.intermediate{suffix}.dense.*", f"{ours}.{own}.inner.*"),
+                (f"{theirs}.output{suffix}.dense.*", f"{ours}.{own}.output.*"),
+                (f"{theirs}.output{suffix}.LayerNorm.*", f"{ours}.{own}.norm.*"),
+            )
+        ),
+    )
+
+
+def connector(
+    arguments: Mapping[str, Any],
+    *,
+    num_queries: int,
+    cross_attention_every: int,
+    patch_norm_eps: float | None,
+    has_text: bool,
+) -> QFormer.Config:
+    """Returns the connector of a BERT's settings.
+
+    Raises:
+        ValueError: the activation is not the one here, or there are two shares of dropout.
+    """
+    if (activation := arguments["hidden_act"]) != "gelu":
+        raise ValueError(f"the Q-Former's hidden_act is {activation!r}; expected 'gelu'")
+    dropout = arguments["hidden_dropout_prob"]
+    if (other := arguments["attention_probs_dropout_prob"]) != dropout:
+        raise ValueError(
+            f"the Q-Former's hidden_dropout_prob is {dropout} and its attention_probs_dropout_prob "
+            f"{other}; expected one share for both"
+        )
+    text = TextSide(
+        vocab_size=arguments["vocab_size"], num_positions=arguments["max_position_embeddings"]
+    )
+    return QFormer.Config(
+        num_queries=num_queries,
+        depth=arguments["num_hidden_layers"],
+        d_hidden=arguments["hidden_size"],
+        num_heads=arguments["num_attention_heads"],
+        d_ffn=arguments["intermediate_size"],
+        cross_attention_every=cross_attention_every,
+        dropout=dropout,
+        norm_eps=arguments["layer_norm_eps"],
+        patch_norm_eps=patch_norm_eps,
+        text=text if has_text else None,
+    )

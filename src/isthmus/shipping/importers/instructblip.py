@@ -1,0 +1,47 @@
+"""InstructBLIP, as transformers has it: its Q-Former, which reads the instruction.
+
+Paper: arXiv 2305.06500.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from isthmus.connectors.qformer import QFormer
+from isthmus.shipping.importers import _qformer
+from isthmus.shipping.importers._keys import KeyMap
+
+QFORMER = KeyMap(
+    (
+        ("embeddings.word_embeddings.*", "text.words.*"),
+        ("embeddings.position_embeddings.*", "text.positions.*"),
+        ("embeddings.layernorm.*", "body.norm.*"),
+        *_qformer.layers("encoder.layer.*", "attention"),
+    )
+)
+"""Of an `InstructBlipQFormerModel`, which has no queries of its own."""
+
+CONNECTOR = KeyMap(
+    (
+        ("query_tokens", "queries"),
+        ("language_projection.*", "projection.*"),
+        *((f"qformer.{theirs}", ours) for theirs, ours in QFORMER.pairs),
+    )
+)
+"""Of a whole InstructBLIP, all that lies between the tower and the language model."""
+
+
+def connector(qformer_config: Mapping[str, Any], *, num_queries: int) -> QFormer.Config:
+    """Returns the connector of a `qformer_config`.
+
+    The norm of the patches counts to the vision tower in this layout.
+
+    Raises:
+        ValueError: a setting is not known here.
+    """
+    return _qformer.connector(
+        qformer_config,
+        num_queries=num_queries,
+        cross_attention_every=qformer_config["cross_attention_frequency"],
+        patch_norm_eps=None,
+        has_text=True,
+    )
