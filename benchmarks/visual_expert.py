@@ -60,8 +60,9 @@ def main(options: Options) -> None:
         )
     ).requires_grad_(False)
     dense, body = copy.deepcopy(bare), copy.deepcopy(bare)
-    fusion = VisualExpert.Config().build(body, boundaries=(0, 0))
-    experts = VisualExpert.Config().build(dense, boundaries=(0, 0))
+    fusion, experts = (
+        VisualExpert(VisualExpert.Config(), model, boundaries=(0, 0)) for model in (body, dense)
+    )
     visual = torch.zeros(BATCH_SIZE, VISUAL + TEXT, dtype=torch.bool)
     visual[:, 1 : VISUAL + 1] = True
     _choose_afterwards(experts, visual)

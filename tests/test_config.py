@@ -60,7 +60,8 @@ def test_a_config_survives_json() -> None:
 
 def test_unions_are_tagged() -> None:
     written = FULL.to_dict()
-    assert written["connector"] == {"kind": "mlp", "depth": 3, "activation": "silu"}
+    mlp = {"kind": "mlp", "depth": 3, "activation": "silu", "patch_multiplier": None}
+    assert written["connector"] == mlp
     assert written["steps"][0]["data"] == {"kind": "file_data", "file": "a/b.jsonl", "limit": 3}
     assert written["steps"][1]["data"]["kind"] == "world_data"
 

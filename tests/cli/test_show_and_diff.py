@@ -48,6 +48,7 @@ def test_diff_prints_what_differs_and_nothing_else(
         "stages.0.schedule.batch_size: 4 -> 6",
         "model.connector.depth: - -> 1",
         'model.connector.activation: - -> "gelu"',
+        "model.connector.patch_multiplier: - -> null",
     ]
 
 

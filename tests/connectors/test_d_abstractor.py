@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers.initialization import guard_torch_init_functions
 
 from isthmus import IsthmusForConditionalGeneration
 from isthmus.axes import Patches
@@ -73,6 +74,23 @@ def test_a_saved_model_keeps_its_points(tmp_path: Path, learn_points: bool) -> N
     again = IsthmusForConditionalGeneration.from_pretrained(tmp_path / "model").model.connector
     for name, value in connector.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("learn_points", [True, False])
+def test_what_a_checkpoint_gave_is_not_drawn_over(learn_points: bool) -> None:
+    connector = built(learn_points=learn_points, initialization="deformable_detr")
+    attention = connector.layers[0].deformable_attention
+    # As transformers marks what it has loaded.
+    for given in (connector.reference_points, attention.offsets.bias):
+        given.data += 0.1
+        given._is_hf_initialized = True
+    before = {name: value.clone() for name, value in connector.state_dict().items()}
+    with guard_torch_init_functions():
+        connector.reset_parameters()
+    after = connector.state_dict()
+    for name in ("reference_points", "layers.0.deformable_attention.offsets.bias"):
+        assert torch.equal(after[name], before[name])
+    assert not torch.equal(after["queries"], before["queries"])
 
 
 @pytest.mark.parametrize("start", ["honeybee", "deformable_detr"])

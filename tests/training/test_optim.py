@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from isthmus.modeling.parts import split
 from isthmus.training.optim import build_optimizer, set_lr
 from isthmus.training.schedule import Schedule, lr_factor
 from isthmus.training.stage import Part
@@ -27,11 +28,13 @@ def test_without_warm_up_it_starts_at_the_peak() -> None:
 
 
 def test_groups_have_their_parts_rate_and_decay_weights_only() -> None:
-    parts = {
-        "connector": [nn.Linear(2, 3), nn.LayerNorm(3)],
-        "language_model": [nn.Embedding(4, 2)],
-        "vision_tower": [nn.Linear(1, 1)],
-    }
+    parts = split(
+        {
+            "connector": [nn.Linear(2, 3), nn.LayerNorm(3)],
+            "language_model": [nn.Embedding(4, 2)],
+            "vision_tower": [nn.Linear(1, 1)],
+        }
+    )
     schedule = Schedule(batch_size=1, steps=4, weight_decay=0.1, betas=(0.8, 0.9))
     trained = [Part(name="connector", lr=1e-2), Part(name="language_model", lr=1e-3)]
     optimizer = build_optimizer(parts, trained, schedule)
@@ -52,7 +55,8 @@ def test_the_fused_update_is_the_plain_one() -> None:
     layer, twin = nn.Linear(3, 3), nn.Linear(3, 3)
     twin.load_state_dict(layer.state_dict())
     schedule = Schedule(batch_size=1, steps=4, weight_decay=0.1)
-    ours = build_optimizer({"connector": [layer]}, [Part(name="connector", lr=0.01)], schedule)
+    trained = [Part(name="connector", lr=0.01)]
+    ours = build_optimizer(split({"connector": [layer]}), trained, schedule)
     plain = torch.optim.AdamW(
         [{"params": [twin.weight], "weight_decay": 0.1}, {"params": [twin.bias]}],
         lr=0.01,

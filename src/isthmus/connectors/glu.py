@@ -2,7 +2,8 @@
 
 A linear map takes each patch to the width of the language model; a layer norm, a GELU and a gated
 feed-forward part of the language model's own size follow. One vector says where the image begins
-(boi), another where it ends (eoi). Larger images first have each block of two by two patches made one.
+(boi), another where it ends (eoi). Of larger images, each block of two by two patches is first made
+one.
 """
 
 from dataclasses import dataclass

@@ -30,8 +30,7 @@ class Idefics2Resampler(Connector):
     Shape: (images, patches, d_vision) -> (images, queries, d_text).
     Differs: latents start at N(0, 0.02), where the code starts them at one: all tokens of an image
     are then the same, and get the same gradient. No dropout on the attention (it is 0 in the
-    published models). Patches and latents are joined behind the maps to keys and values instead
-    of before, which computes the same and copies less.
+    published models).
     """
 
     reads_masks = True
@@ -156,7 +155,8 @@ class ResamplerLayer(nn.Module):
         mask: Bool[Tensor, "images 1 1 _"] | None,
     ) -> Float[Tensor, "images queries d_text"]:
         """Returns the latents after this layer."""
-        asking, answering = self.latent_norm(latents), self.patch_norm(patches)
+        asking = self.latent_norm(latents)
+        answering = torch.cat([self.patch_norm(patches), asking], dim=1)
         # Heads of queries that share keys are so many more queries to them.
         query = rearrange(
             self.query(asking),
@@ -165,12 +165,8 @@ class ResamplerLayer(nn.Module):
             d=self.d_head,
         )
         key, value = (
-            rearrange(
-                torch.cat([states(answering), states(asking)], dim=1),
-                "images seq (shared d) -> images shared seq d",
-                d=self.d_head,
-            )
-            for states in (self.key, self.value)
+            rearrange(states, "images seq (shared d) -> images shared seq d", d=self.d_head)
+            for states in (self.key(answering), self.value(answering))
         )
         attended = rearrange(
             scaled_dot_product_attention(query, key, value, attn_mask=mask),

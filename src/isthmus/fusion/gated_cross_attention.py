@@ -292,7 +292,7 @@ class GatedBlock(nn.Module):
         penalty = torch.zeros_like(mask, dtype=query.dtype)
         penalty = penalty.masked_fill(~mask, torch.finfo(query.dtype).min)
         asked = scaled_dot_product_attention(query, keys, values, attn_mask=penalty)
-        # What a word learns that may see nothing: nothing, or, as published, the mean of all images.
+        # A word that may see nothing learns nothing, or, as published, the mean of all images.
         blank = values.mean(2, keepdim=True) if media.sees_all else torch.zeros_like(asked)
         asked = torch.where(seen.any(-1)[:, None, :, None], asked, blank)
         return self.output(rearrange(asked, "b h s d -> b s (h d)"))

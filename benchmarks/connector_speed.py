@@ -1,0 +1,193 @@
+"""Connectors at the sizes of their papers beside transformers' own classes, forward and backward.
+
+`python -m benchmarks.connector_speed --output FILE`
+
+One number per connector: its time in units of the stock class's, with scaled dot product attention
+where the stock class offers it; the median of ratios within rounds, on this machine's CPU, float32.
+The D-Abstractor's is that of its deformable attention, which is all that transformers has of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+import tyro
+from torch import Tensor, nn
+from transformers import (
+    Blip2QFormerConfig,
+    Blip2QFormerModel,
+    DeformableDetrConfig,
+    Idefics2Config,
+    IdeficsConfig,
+    LlavaConfig,
+    ResNetConfig,
+)
+from transformers.models.deformable_detr.modeling_deformable_detr import (
+    DeformableDetrMultiscaleDeformableAttention,
+)
+from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
+from transformers.models.idefics2.modeling_idefics2 import Idefics2Connector
+from transformers.models.idefics3.modeling_idefics3 import Idefics3Config, Idefics3Connector
+from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
+
+from benchmarks.outcome import publish
+from benchmarks.side_by_side import ratios
+from isthmus.axes import Patches
+from isthmus.connectors import ConnectorConfig
+from isthmus.connectors._deformable import DeformableAttention
+from isthmus.connectors.idefics2_resampler import Idefics2Resampler
+from isthmus.connectors.mlp import MLP
+from isthmus.connectors.perceiver_resampler import PerceiverResampler
+from isthmus.connectors.pixel_shuffle import PixelShuffle
+from isthmus.connectors.qformer import QFormer
+
+D_TEXT = 4096
+IMAGES = 2
+HEADS = {"num_attention_heads": 16}
+
+Pair = tuple[Callable[[], Tensor], Callable[[], Tensor]]
+"""The stock class and ours, each run on inputs of its own."""
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """Measure the connectors."""
+
+    output: Path | None = None
+    """JSON file that gets the numbers, too."""
+    repetitions: int = 9
+    """Rounds of measurement; one more warms up."""
+
+
+def main(options: Options) -> None:
+    """Measures and publishes."""
+    torch.manual_seed(0)
+    pairs = {
+        "mlp": _mlp,
+        "pixel_shuffle": _pixel_shuffle,
+        "perceiver_resampler": _perceiver,
+        "idefics2_resampler": _idefics2,
+        "qformer": _qformer,
+        "d_abstractor": _deformable,
+    }
+    found = {}
+    for name, make in pairs.items():
+        stock, ours = make()
+        ways = {"stock": lambda run=stock: _step(run), "ours": lambda run=ours: _step(run)}
+        found[name] = ratios(ways, base="stock", repetitions=options.repetitions)["ours"]
+    command = f"python -m benchmarks.connector_speed --repetitions {options.repetitions}"
+    publish(found, options.output, command=command)
+
+
+def _step(run: Callable[[], Tensor]) -> None:
+    run().square().sum().backward()
+
+
+def _ours(
+    config: ConnectorConfig, grid: tuple[int, int], d_vision: int, d_text: int = D_TEXT
+) -> Callable[[], Tensor]:
+    connector = config.build(d_vision=d_vision, d_text=d_text, grid=grid).eval()
+    features = _features(grid, d_vision)
+    return lambda: connector(Patches(features=features, grid=grid))
+
+
+def _features(grid: tuple[int, int], width: int) -> Tensor:
+    return torch.randn(IMAGES, grid[0] * grid[1], width, requires_grad=True)
+
+
+def _mlp() -> Pair:
+    """LLaVA-1.5 at 336 pixels."""
+    stock = LlavaMultiModalProjector(
+        LlavaConfig(
+            vision_config={"model_type": "clip_vision_model", "hidden_size": 1024, **HEADS},
+            text_config={"hidden_size": D_TEXT},
+        )
+    )
+    features = _features((24, 24), 1024)
+    return lambda: stock(features), _ours(MLP.Config(), (24, 24), 1024)
+
+
+def _pixel_shuffle() -> Pair:
+    """Idefics3 at 364 pixels."""
+    stock = Idefics3Connector(
+        Idefics3Config(
+            scale_factor=2,
+            vision_config={"hidden_size": 1152, **HEADS},
+            text_config={"model_type": "llama", "hidden_size": D_TEXT},
+        )
+    )
+    features = _features((26, 26), 1152)
+    return lambda: stock(features), _ours(PixelShuffle.Config(factor=2), (26, 26), 1152)
+
+
+def _perceiver() -> Pair:
+    """The resampler of Idefics-9B."""
+    config = IdeficsConfig(vision_config={"embed_dim": 1280})
+    stock = IdeficsPerceiverResampler(config, 1280, 6, 16, 96, 64)
+    ours = PerceiverResampler.Config(num_heads=16, d_head=96, activation="relu", project=False)
+    features = _features((16, 16), 1280)
+    return lambda: stock(features), _ours(ours, (16, 16), 1280, 1280)
+
+
+def _idefics2() -> Pair:
+    """Idefics2-8B."""
+    config = Idefics2Config(
+        vision_config={"hidden_size": 1152, **HEADS},
+        text_config={"model_type": "mistral", "hidden_size": D_TEXT, "intermediate_size": 14336},
+        perceiver_config={"hidden_size": D_TEXT},
+    )
+    perceiver: Any = config.perceiver_config
+    perceiver._attn_implementation = "sdpa"
+    stock = Idefics2Connector(config)
+    features, seen = _features((16, 16), 1152), torch.ones(IMAGES, 256, dtype=torch.bool)
+    return lambda: stock(features, seen), _ours(Idefics2Resampler.Config(), (16, 16), 1152)
+
+
+def _qformer() -> Pair:
+    """BLIP-2 with ViT-g: 16 x 16 patches and the class token."""
+    config = Blip2QFormerConfig(encoder_hidden_size=1408)
+    stock = Blip2QFormerModel._from_config(config, attn_implementation="sdpa").eval()
+    queries = nn.Parameter(torch.randn(1, 32, 768))
+    features = _features((1, 257), 1408)
+
+    def run() -> Tensor:
+        asked = queries.expand(IMAGES, -1, -1)
+        return stock(query_embeds=asked, encoder_hidden_states=features).last_hidden_state
+
+    return run, _ours(QFormer.Config(), (1, 257), 1408, 768)
+
+
+def _deformable() -> Pair:
+    """The attention of a layer of Honeybee's D-Abstractor, 144 tokens."""
+    width, heads, points, grid, queries = 1024, 8, 4, (16, 16), 144
+    config = DeformableDetrConfig(
+        backbone_config=ResNetConfig(), d_model=width, num_feature_levels=1
+    )
+    stock: Any = DeformableDetrMultiscaleDeformableAttention(config, heads, points)
+    ours = DeformableAttention(width, num_heads=heads, num_points=points, num_levels=1)
+    features = _features(grid, width)
+    asked = torch.randn(IMAGES, queries, width, requires_grad=True)
+    where = torch.rand(queries, 2)
+    shapes = {
+        "spatial_shapes": torch.tensor([grid]),
+        "spatial_shapes_list": [grid],
+        "level_start_index": torch.zeros(1, dtype=torch.long),
+    }
+    points_of_all = where[None, :, None].expand(IMAGES, -1, -1, -1)
+
+    def run() -> Tensor:
+        return stock(
+            hidden_states=asked,
+            encoder_hidden_states=features,
+            reference_points=points_of_all,
+            **shapes,
+        )[0]
+
+    return run, lambda: ours(asked, where, features, grid)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, prog="python -m benchmarks.connector_speed", description=__doc__))
