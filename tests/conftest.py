@@ -18,6 +18,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 SEED = 0
+NO_CHECKS = "ISTHMUS_NO_SHAPE_CHECKS"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +43,9 @@ def checked_modules() -> list[str]:
 
 
 # At import, not in a hook of pytest's: the conftest files of folders import the package themselves.
-if "--no-shape-checks" not in sys.argv:
+if "--no-shape-checks" in sys.argv:
+    os.environ[NO_CHECKS] = "1"  # the workers of a test run have other arguments, but inherit this
+if NO_CHECKS not in os.environ:
     from jaxtyping import install_import_hook
 
     # The hook names its checker, and has it looked up as an attribute of this package.

@@ -18,7 +18,7 @@ heads      attention heads
 d_head     width of one attention head
 d_vision   width of a patch
 d_text     width of the language model's input embeddings
-d_hidden   width of the language model's last hidden state
+d_hidden   width of the language model's last hidden state, or width inside a connector
 vocab      entries of the language model's vocabulary
 ========== ==========================================================================
 """

@@ -34,6 +34,7 @@ class CellPositions(nn.Module):
         """Returns the vectors of a grid's cells, interpolated where it is not the learned one."""
         if grid == self.grid:
             return self.weight
-        cells = rearrange(self.weight, "(r c) d -> 1 d r c", r=self.grid[0])
+        # In float32: not every device interpolates in half precision.
+        cells = rearrange(self.weight.float(), "(r c) d -> 1 d r c", r=self.grid[0])
         resized = interpolate(cells, size=grid, mode="bicubic", antialias=True, align_corners=False)
-        return rearrange(resized, "1 d r c -> (r c) d")
+        return rearrange(resized, "1 d r c -> (r c) d").to(self.weight)
