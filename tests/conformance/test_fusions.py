@@ -167,6 +167,20 @@ def test_cached_generation_equals_uncached(
     assert torch.equal(cached, model.generate(**asked, **how, use_cache=False))
 
 
+@every_variant
+def test_what_is_written_first_is_what_training_would_expect(
+    tmp_path: Path, config: FusionConfig
+) -> None:
+    """The positions of generation are those of training, whatever the fusion counts."""
+    model = built(tmp_path, config)
+    ids, pixels = shown(model), tiny_pixels(1)
+    with torch.no_grad():
+        expected = model(input_ids=ids, pixel_values=pixels).logits[:, -1]
+    how = {"max_new_tokens": 1, "output_logits": True, "return_dict_in_generate": True}
+    written = model.generate(input_ids=ids, pixel_values=pixels, do_sample=False, **how)
+    torch.testing.assert_close(written.logits[0], expected, atol=1e-5, rtol=1e-5)
+
+
 def batch_of_two(model: IsthmusForConditionalGeneration) -> tuple[Tensor, Tensor]:
     """A sample with an image, and one of text alone, padded on the left."""
     seen = shown(model)

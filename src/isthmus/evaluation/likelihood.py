@@ -85,7 +85,7 @@ def log_likelihoods(
     output = model(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),
-        position_ids=(attention_mask.cumsum(dim=1) - 1).clamp(min=0).to(model.device),
+        position_ids=model.positions(input_ids, attention_mask).to(model.device),
         logits_to_keep=answer_width + 1,
         use_cache=False,
         **image_inputs(model, processor, [c.prompt for c in candidates]),

@@ -41,9 +41,7 @@ def laid_out(prompt: Prompt, *, shared: tuple[int, int] | None, full: bool) -> d
     mask, positions, real = prompt.attention_mask, prompt.position_ids, prompt.real()
     packed = prompt.segments is not None
     if positions is None and (packed or (shared is not None and images)):
-        steps = torch.ones_like(prompt.placeholders, dtype=torch.long)
-        if shared is not None:
-            steps = shared_steps(prompt.placeholders, tokens, shared)
+        steps = steps_of(prompt.placeholders, tokens, shared)
         positions = positions_of(steps, real, prompt.segments)
     if mask is None and (positions is not None or (full and images)):
         # Without a mask, transformers takes positions that do not grow for packed samples.
@@ -66,6 +64,15 @@ def place_in_image(
 ) -> Int[Tensor, "batch seq"]:
     """Returns each visual token's number within its image, from 0; anything elsewhere."""
     return (placeholders.cumsum(1) - 1) % max(1, num_tokens)
+
+
+def steps_of(
+    placeholders: Bool[Tensor, "batch seq"], num_tokens: int, shared: tuple[int, int] | None
+) -> Int[Tensor, "batch seq"]:
+    """Returns how far each position is from the one before; see `laid_out` for `shared`."""
+    if shared is None:
+        return torch.ones_like(placeholders, dtype=torch.long)
+    return shared_steps(placeholders, num_tokens, shared)
 
 
 def shared_steps(
@@ -104,9 +111,14 @@ def positions_of(
     counted = (steps if real is None else steps * real.long()).cumsum(1)
     if segments is None:
         return (counted - 1).clamp(min=0)
+    return counted - torch.where(begins_of(segments), counted, 0).cummax(1).values
+
+
+def begins_of(segments: Int[Tensor, "batch seq"]) -> Bool[Tensor, "batch seq"]:
+    """Returns where a packed sample begins."""
     begins = torch.ones_like(segments, dtype=torch.bool)
     begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    return counted - torch.where(begins, counted, 0).cummax(1).values
+    return begins
 
 
 def image_blocks(

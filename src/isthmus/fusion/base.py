@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, final
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
@@ -55,6 +56,17 @@ class Fusion(nn.Module, ABC):
 
         The second part is passed to the language model's forward as keyword arguments.
         """
+
+    def steps(
+        self, placeholders: Bool[Tensor, "batch seq"], num_tokens: int
+    ) -> Int[Tensor, "batch seq"]:
+        """Returns how far each position of a text is from the one before.
+
+        Args:
+            placeholders: where visual tokens belong.
+            num_tokens: visual tokens of an image.
+        """
+        return torch.ones_like(placeholders, dtype=torch.long)
 
     def remember(self, cache: Cache, told: dict[str, Any]) -> None:
         """Keeps with a cache what words that follow the prompt will have to be told."""

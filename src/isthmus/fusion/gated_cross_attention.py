@@ -29,7 +29,7 @@ from isthmus.fusion._layers import (
     require_visits,
     reroute,
 )
-from isthmus.fusion._layout import laid_out
+from isthmus.fusion._layout import begins_of, laid_out
 from isthmus.fusion.base import Fusion, FusionConfig, Prompt
 
 _MEMORY = "visual_media"
@@ -213,9 +213,7 @@ class Media(Route):
         time = marks.cumsum(1)
         first, has_images = torch.zeros_like(time), (counts > 0)[:, None].expand_as(marks)
         if segments is not None:
-            begins = torch.ones_like(marks)
-            begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
-            first = torch.where(begins, time - marks.long(), 0).cummax(1).values
+            first = torch.where(begins_of(segments), time - marks.long(), 0).cummax(1).values
             together = segments[:, :, None] == segments[:, None, :]
             has_images = (together & marks[:, None, :]).any(-1)
         tokens = empty.index_put((sample, place), visual)

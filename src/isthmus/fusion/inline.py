@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils.import_utils import torch_compilable_check
 
-from isthmus.fusion._layout import check_positions, laid_out
+from isthmus.fusion._layout import check_positions, laid_out, steps_of
 from isthmus.fusion.base import Fusion, FusionConfig, Prompt
 
 # TRL looks for these words to explain a truncated conversation; keep them.
@@ -29,6 +29,10 @@ class InTextConfig(FusionConfig):
     """
     image_attention: Literal["causal", "full"] = "causal"
     """Which tokens of its own image a visual token sees: those before it, or all of them."""
+
+    def shared(self, boundaries: tuple[int, int]) -> tuple[int, int] | None:
+        """Returns the boundaries around the patches that share a position, None if none do."""
+        return boundaries if self.positions == "shared" else None
 
 
 @final
@@ -56,13 +60,19 @@ class Inline(Fusion):
         """Puts the visual tokens in their places."""
         return in_text(prompt, self.config, self.boundaries)
 
+    def steps(
+        self, placeholders: Bool[Tensor, "batch seq"], num_tokens: int
+    ) -> Int[Tensor, "batch seq"]:
+        """Returns how far each position is from the one before; see `Fusion.steps`."""
+        return steps_of(placeholders, num_tokens, self.config.shared(self.boundaries))
+
 
 def in_text(
     prompt: Prompt, config: InTextConfig, boundaries: tuple[int, int]
 ) -> tuple[Tensor, dict[str, Any]]:
     """Returns the text with visual tokens in their places, their positions and their attention."""
     embeds = splice(prompt.embeds, prompt.placeholders, prompt.visual)
-    shared = boundaries if config.positions == "shared" else None
+    shared = config.shared(boundaries)
     return embeds, laid_out(prompt, shared=shared, full=config.image_attention == "full")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, final, get_args
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -26,7 +27,7 @@ from isthmus.fusion._layers import (
     require_visits,
     reroute,
 )
-from isthmus.fusion._layout import check_positions, place_in_image
+from isthmus.fusion._layout import check_positions, place_in_image, steps_of
 from isthmus.fusion._roles import (
     Current,
     Experts,
@@ -146,6 +147,12 @@ class VisualExpert(Fusion):
             visual = visual & (place_in_image(visual, tokens) < tokens - 1)
             num_visual = images * (tokens - 1)
         return embeds, {**told, ROUTE: Roles(visual, num_visual)}
+
+    def steps(
+        self, placeholders: Bool[Tensor, "batch seq"], num_tokens: int
+    ) -> Int[Tensor, "batch seq"]:
+        """Returns how far each position is from the one before; see `Fusion.steps`."""
+        return steps_of(placeholders, num_tokens, self.config.shared(self.boundaries))
 
     def check(self, told: dict[str, Any]) -> None:
         """Checks that all layers with experts heard which tokens are visual; see `Fusion.check`."""

@@ -13,6 +13,7 @@ from transformers.utils.generic import can_return_tuple
 from isthmus.axes import IGNORED_LABEL, Patches
 from isthmus.connectors import ConnectorConfig
 from isthmus.fusion import FusionConfig
+from isthmus.fusion._layout import positions_of
 from isthmus.language.backbone import load_language
 from isthmus.language.cross_entropy import next_token_loss
 from isthmus.language.head import HeadArithmetic, build_head
@@ -225,6 +226,28 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         first = torch.full_like(labels[:, :1], text.pad_token_id if start is None else start)
         before = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED_LABEL, text.pad_token_id)
         return torch.cat([first, before], dim=1)
+
+    def positions(
+        self,
+        input_ids: Int[Tensor, "batch seq"],
+        attention_mask: Int[Tensor, "batch seq"] | None = None,
+    ) -> Int[Tensor, "batch seq"]:
+        """Returns the positions of a prompt, as its fusion counts them; padding counts nothing."""
+        placeholders = input_ids == self.config.image_token_id
+        steps = self.model.fusion.steps(placeholders, self.config.num_image_tokens)
+        return positions_of(steps, attention_mask, None)
+
+    def _prepare_position_ids_for_generation(
+        self, inputs_tensor: Tensor, model_kwargs: dict[str, Any]
+    ) -> Tensor:
+        """Counts as the fusion does; words that follow go on from the last position."""
+        stock: Any = super()
+        ids = model_kwargs.get("input_ids", inputs_tensor)
+        mask = model_kwargs.get("attention_mask")
+        is_whole = not ids.is_floating_point() and (mask is None or mask.shape == ids.shape)
+        if self.config.is_encoder_decoder or not is_whole or not ids.shape[1]:
+            return stock._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
+        return self.positions(ids, mask)
 
     def _prepare_text_encoder_decoder_kwargs_for_generation(
         self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], *_: Any, **__: Any

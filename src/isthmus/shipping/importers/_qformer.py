@@ -40,6 +40,25 @@ def layers(theirs: str, projections: str) -> tuple[Pair, ...]:
     )
 
 
+def of_transformers(
+    qformer_config: Mapping[str, Any], *, num_queries: int, has_text: bool
+) -> QFormer.Config:
+    """Returns the connector of a `qformer_config` of transformers.
+
+    The norm of the patches counts to the vision tower in this layout.
+
+    Raises:
+        ValueError: a setting is not known here.
+    """
+    return connector(
+        qformer_config,
+        num_queries=num_queries,
+        cross_attention_every=qformer_config["cross_attention_frequency"],
+        patch_norm_eps=None,
+        has_text=has_text,
+    )
+
+
 def connector(
     arguments: Mapping[str, Any],
     *,

@@ -28,15 +28,9 @@ CONNECTOR = KeyMap(
 def connector(qformer_config: Mapping[str, Any], *, num_queries: int) -> QFormer.Config:
     """Returns the connector of a `qformer_config`.
 
-    The norm of the patches counts to the vision tower in this layout.
-
     Raises:
         ValueError: a setting is not known here.
     """
-    return _qformer.connector(
-        qformer_config,
-        num_queries=num_queries,
-        cross_attention_every=qformer_config["cross_attention_frequency"],
-        patch_norm_eps=None,
-        has_text=qformer_config["use_qformer_text_input"],
+    return _qformer.of_transformers(
+        qformer_config, num_queries=num_queries, has_text=qformer_config["use_qformer_text_input"]
     )
