@@ -9,8 +9,11 @@ height     rows of pixels
 width      columns of pixels
 patches    outputs of the vision tower for one image, row by row from the top left
 tokens     visual tokens of one image, what a connector hands to the language model
+prefix     class and register tokens that a tower puts before the patches
+seen       all that a tower gives of one image, prefix and patches
 queries    learned vectors that gather information from the patches
 batch      samples
+asked      words of what is asked about an image
 targets    positions that a decoder writes
 seq        positions of a sample, text and visual tokens together
 rows       positions of a whole batch that take part in something (a loss, a splice)
@@ -52,6 +55,8 @@ class Patches:
     left. None: there is no padding."""
     media_index: Int[Tensor, " images"] | None = None
     """Place of each image among those of its sample, from 0; None where it does not matter."""
+    prefix: Float[Tensor, "images prefix d_vision"] | None = None
+    """Class and register tokens of the tower, for connectors that read them."""
 
     def __post_init__(self) -> None:
         """Checks that the grid covers the patches.
@@ -67,6 +72,34 @@ class Patches:
                 f"{frames}a grid of {rows} x {columns} = {cells} cells cannot hold "
                 f"{self.features.shape[1]} patches; drop class and register tokens first"
             )
+
+    def to(self, dtype: torch.dtype) -> "Patches":
+        """Returns the patches in another number format."""
+        prefix = None if self.prefix is None else self.prefix.to(dtype)
+        return replace(self, features=self.features.to(dtype), prefix=prefix)
+
+    @property
+    def states(self) -> Float[Tensor, "images seen d_vision"]:
+        """Class and register tokens, where they are kept, and the patches behind them."""
+        if self.prefix is None:
+            return self.features
+        return torch.cat([self.prefix, self.features], dim=1)
+
+    @property
+    def state_mask(self) -> Bool[Tensor, "images seen"] | None:
+        """The mask of `states`; None: there is no padding."""
+        if self.mask is None or self.prefix is None:
+            return self.mask
+        return torch.cat([self.mask.new_ones(self.prefix.shape[:2]), self.mask], dim=1)
+
+    @classmethod
+    def of_states(
+        cls, states: Float[Tensor, "images seen d_vision"], grid: tuple[int, int]
+    ) -> "Patches":
+        """Returns the patches, and what stands before them, of what `states` gave."""
+        cells = grid[0] * grid[1]
+        prefix = states[:, :-cells] if states.shape[1] > cells else None
+        return cls(features=states[:, -cells:], grid=grid, prefix=prefix)
 
     def sizes(self) -> list[tuple[int, int]]:
         """Returns the rows and columns that each image fills.
@@ -85,6 +118,17 @@ class Patches:
                 "give images of other sizes apart, or pad them at the right and the bottom"
             )
         return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """What is asked about each image, in the vocabulary of the connector that reads it."""
+
+    input_ids: Int[Tensor, "images asked"]
+    """Token ids."""
+    attention_mask: Int[Tensor, "images asked"]
+    """1 at words, 0 at padding."""
 
 
 @final
@@ -112,8 +156,15 @@ class Batch:
     place in the text, or is what a decoder is to write."""
     pixel_values: UInt8[Tensor, "images 3 height width"] | None = None
     """Images of all samples in reading order, not normalised."""
-    patch_features: Float[Tensor, "images patches d_vision"] | None = None
+    patch_features: Float[Tensor, "images seen d_vision"] | None = None
     """Outputs of the vision tower kept from an earlier pass; they replace `pixel_values`."""
+    qformer_input_ids: Int[Tensor, "images asked"] | None = None
+    """What is asked about each image, for a connector that reads it, in its own vocabulary."""
+    qformer_attention_mask: Int[Tensor, "images asked"] | None = None
+    """1 at words, 0 at padding."""
+    decoded: bool = False
+    """Whether a decoder writes the labels; else they stand in the text, and the position before
+    each tells it."""
     ids: tuple[str, ...] = ()
     """Names of the samples."""
 
@@ -137,16 +188,23 @@ class Batch:
 
     def model_inputs(self) -> dict[str, Any]:
         """Returns the keyword arguments of a model's forward, without the labels."""
-        images = {"pixel_values": self.pixel_values, "patch_features": self.patch_features}
+        optional = ("pixel_values", "patch_features", "qformer_input_ids", "qformer_attention_mask")
         return {
             "input_ids": self.input_ids,
             "attention_mask": self.attention_mask,
-            **{name: value for name, value in images.items() if value is not None},
+            **{n: getattr(self, n) for n in optional if getattr(self, n) is not None},
         }
 
     @property
     def num_supervised(self) -> int:
-        """Positions whose next token is in the loss; a first token has no predecessor."""
+        """Tokens in the loss; the first of a text is told by none, the first of a decoder is."""
         if self.labels is None:
             return 0
-        return int((self.labels[:, 1:] != IGNORED_LABEL).sum())
+        told = self.labels if self.decoded else self.labels[:, 1:]
+        return int((told != IGNORED_LABEL).sum())
+
+    @property
+    def num_positions(self) -> int:
+        """Real positions, of text and visual tokens, and of what a decoder writes."""
+        written = self.num_supervised if self.decoded else 0
+        return int(self.attention_mask.sum()) + written

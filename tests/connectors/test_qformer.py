@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from isthmus import connectors
-from isthmus.axes import Patches
+from isthmus.axes import Instruction, Patches
 from isthmus.connectors._qformer_text import TextSide
-from isthmus.connectors.qformer import Instruction, QFormer
+from isthmus.connectors.qformer import QFormer
 
 D_VISION, D_TEXT, GRID = 12, 20, (3, 4)
 BATCH, NUM_QUERIES, LENGTH = 2, 5, 6

@@ -10,8 +10,9 @@ import torch
 from isthmus import IsthmusProcessor
 from isthmus.axes import IGNORED_LABEL
 from isthmus.data.ahead import made_ahead
-from isthmus.data.dataset import ConversationDataset, read_pixels
+from isthmus.data.dataset import ConversationDataset
 from isthmus.data.sources import read
+from isthmus.data.views import read_views
 from tests.tiny import save_language, save_vision
 from tests.tiny_data import write_data
 
@@ -47,7 +48,7 @@ def test_a_batch_pads_on_the_right_and_keeps_images_in_reading_order(
         assert (batch.attention_mask[row, length:] == 0).all()
         assert (batch.labels[row, length:] == IGNORED_LABEL).all()
     paths = [*dataset.samples[2].images, *dataset.samples[0].images]
-    expected = torch.stack([read_pixels(path, dataset.processor) for path in paths])
+    expected = torch.cat([read_views(path, dataset.processor) for path in paths])
     assert torch.equal(batch.pixel_values, expected)
 
 
@@ -111,7 +112,7 @@ def test_a_broken_image_is_named(
     broken = tmp_path / "broken.png"
     broken.write_bytes(damage(dataset.samples[0].images[0].read_bytes()))
     with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
-        read_pixels(broken, dataset.processor)
+        read_views(broken, dataset.processor)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])

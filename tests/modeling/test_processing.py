@@ -52,7 +52,7 @@ def test_an_image_is_turned_upright_in_colour_and_stretched(processor: IsthmusPr
     tagged = Image.new("L", image.size)
     tagged.paste(image)
     tagged.info["exif"] = exif.tobytes()
-    pixels = processor.pixels(tagged)
+    pixels = processor.views(tagged)[0]
     assert pixels.shape == (3, IMAGE_SIZE, IMAGE_SIZE)
     assert pixels[:, 2].max() == 0
     assert pixels[:, -3].min() == 255
@@ -61,7 +61,7 @@ def test_an_image_is_turned_upright_in_colour_and_stretched(processor: IsthmusPr
 def test_images_come_in_any_form_and_nesting(processor: IsthmusProcessor, tmp_path: Path) -> None:
     image = tiny_image()
     image.save(tmp_path / "image.png")
-    expected = processor.pixels(image)
+    expected = processor.views(image)[0]
     for given in (
         image,
         [image],
@@ -77,7 +77,7 @@ def test_the_stock_image_processor_inside_gives_the_same_bytes(
     processor: IsthmusProcessor,
 ) -> None:
     inner = processor.image_processor(tiny_image(), return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(inner.to(torch.uint8), processor.pixels(tiny_image()))
+    assert torch.equal(inner.to(torch.uint8), processor.views(tiny_image())[0])
     assert inner.float().max() > 200
 
 
@@ -149,7 +149,7 @@ def test_a_batch_of_conversations_may_mix_images_and_text(processor: IsthmusProc
     )
     places = (inputs["input_ids"] == processor.image_token_id).sum(1).tolist()
     assert places == [2 * processor.num_image_tokens, 0]
-    assert torch.equal(inputs["pixel_values"][1], processor.pixels(tiny_image(1)))
+    assert torch.equal(inputs["pixel_values"][1], processor.views(tiny_image(1))[0])
 
 
 def test_the_assistant_mask_counts_expanded_images(processor: IsthmusProcessor) -> None:
@@ -175,7 +175,7 @@ def test_the_processor_fits_its_model_only(
 ) -> None:
     fitting = IsthmusProcessor.for_model(model.config, processor.tokenizer)
     assert fitting.num_image_tokens == model.config.num_image_tokens == 16
-    assert fitting.image_size == model.config.image_size
+    assert fitting.resize.size == (model.config.image_size,) * 2
     other = tiny_tokenizer()
     other.add_tokens(["<other>", "<image>"], special_tokens=True)
     with pytest.raises(ValueError, match="id 260, the model expects 259"):

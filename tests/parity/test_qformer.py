@@ -17,8 +17,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from isthmus.axes import Patches
-from isthmus.connectors.qformer import Instruction, QFormer
+from isthmus.axes import Instruction, Patches
+from isthmus.connectors.qformer import QFormer
 from isthmus.shipping.importers import blip2, instructblip, lavis
 from isthmus.shipping.importers._keys import KeyMap
 

@@ -16,13 +16,16 @@ from transformers import (
     SiglipModel,
 )
 
-from isthmus.vision.preprocessing import read_preprocessing, stretch
-from isthmus.vision.tower import VisionTower, grid_of, load_tower, num_blocks_kept
+from isthmus.geometry.resize import Resize
+from isthmus.vision.preprocessing import read_preprocessing
+from isthmus.vision.tower import VisionTower, grid_of, num_blocks_kept
+from isthmus.vision.views import views
 from tests.tiny import (
     GRID,
     LANGUAGE_CONFIGS,
     NUM_BLOCKS,
     VISION_CONFIGS,
+    load_tower,
     save_vision,
     tiny_image,
     tiny_image_processor,
@@ -46,7 +49,7 @@ every_family = pytest.mark.parametrize("family", VISION_CONFIGS)
 
 
 def tower(encoder: PreTrainedModel, layer: int) -> VisionTower:
-    return VisionTower(encoder, layer=layer, mean=MEAN, std=STD)
+    return VisionTower(encoder, layers=[layer], mean=MEAN, std=STD)
 
 
 def normalized(pixels: torch.Tensor) -> torch.Tensor:
@@ -122,7 +125,7 @@ def test_the_vision_part_of_a_larger_model_is_taken(model: str, tmp_path: Path) 
     )
     whole = model_class(config).eval()
     whole.save_pretrained(tmp_path)
-    cut = load_tower(str(tmp_path), layer=-2, mean=MEAN, std=STD, dtype=torch.float32).eval()
+    cut = load_tower(str(tmp_path), -2, mean=MEAN, std=STD)
     pixels = tiny_pixels(1)
     with torch.no_grad():
         states = whole.vision_model(normalized(pixels), output_hidden_states=True).hidden_states
@@ -134,7 +137,8 @@ def test_pixels_are_those_of_the_towers_own_image_processor(tmp_path: Path) -> N
     folder = save_vision(tmp_path)
     found = read_preprocessing(folder, AutoConfig.from_pretrained(folder))
     image = tiny_image()
-    ours = stretch(image, image_size=found.image_size, resample=found.resample)
+    plan = Resize(strategy="naive", size=(found.image_size,) * 2).plan(*image.size)
+    ours = views(image, plan, resample=found.resample, fill=(0, 0, 0))[0]
     stock = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")["pixel_values"]
     mean = torch.tensor(found.mean)[:, None, None]
     std = torch.tensor(found.std)[:, None, None]
@@ -180,7 +184,7 @@ def test_missing_weights_are_not_drawn_at_random(tmp_path: Path) -> None:
     del weights[dropped]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lacks weights of its siglip_vision_model tower"):
-        load_tower(folder, layer=-2, mean=MEAN, std=STD, dtype=torch.float32)
+        load_tower(folder, -2, mean=MEAN, std=STD)
 
 
 def test_the_factories_cover_the_families_that_are_promised() -> None:

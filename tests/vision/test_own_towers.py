@@ -18,12 +18,13 @@ from transformers import (
 
 import isthmus
 from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor
-from isthmus.vision.tower import VisionTower, load_tower
+from isthmus.vision.tower import VisionTower
 from tests.tiny import (
     GRID,
     IMAGE_SIZE,
     NUM_BLOCKS,
     VISION_CONFIGS,
+    load_tower,
     save_language,
     save_vision,
     tiny_image_processor,
@@ -61,7 +62,7 @@ def test_a_cut_tower_equals_the_whole_at_that_layer(kind: str, layer: int) -> No
     seen: list[Tensor] = []
     block.register_forward_hook(lambda module, inputs, output: seen.append(output))
     last = whole(normalized(pixels)).last_hidden_state
-    cut = VisionTower(tiny(kind), layer=layer, mean=MEAN, std=STD)
+    cut = VisionTower(tiny(kind), layers=[layer], mean=MEAN, std=STD)
     patches = cut(pixels)
     assert patches.grid == GRID
     assert torch.equal(patches.features, seen[0][:, -16:])
@@ -158,19 +159,19 @@ def test_the_tower_of_a_whole_blip2_is_found(tmp_path: Path) -> None:
     whole = Blip2ForConditionalGeneration(config).eval()
     whole.save_pretrained(tmp_path)
     pixels = tiny_pixels(2)
-    cut = load_tower(str(tmp_path), layer=-1, mean=MEAN, std=STD, dtype=torch.float32)
+    cut = load_tower(str(tmp_path), -1, mean=MEAN, std=STD)
     expected = whole.vision_model(normalized(pixels)).last_hidden_state
     assert torch.equal(cut.eval()(pixels).features, expected[:, 1:])
     without = {n: v for n, v in load_file(tmp_path / "model.safetensors").items() if "qkv" not in n}
     save_file(without, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lacks weights of its blip_2_vision_model tower"):
-        load_tower(str(tmp_path), layer=-1, mean=MEAN, std=STD, dtype=torch.float32)
+        load_tower(str(tmp_path), -1, mean=MEAN, std=STD)
 
 
 def test_the_tower_of_blip2_is_found_on_its_own(tmp_path: Path) -> None:
     folder = save_vision(tmp_path, "blip_2_vision_model")
     stock = AutoModel.from_pretrained(folder)
-    cut = load_tower(folder, layer=-1, mean=MEAN, std=STD, dtype=torch.float32)
+    cut = load_tower(folder, -1, mean=MEAN, std=STD)
     pixels = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
     expected = stock(normalized(pixels)).last_hidden_state[:, 1:]
     assert torch.equal(cut.eval()(pixels).features, expected)

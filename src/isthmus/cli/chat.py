@@ -66,18 +66,23 @@ class Conversation:
         import torch
 
         from isthmus.data.conversation import prompt
-        from isthmus.data.sample import ImagePart, Message, Text
-        from isthmus.evaluation.generation import end_tokens
+        from isthmus.data.sample import ImagePart, Message, Text, instructions
+        from isthmus.evaluation.generation import end_tokens, new_tokens
 
         parts: tuple[ImagePart | Text, ...] = (*(ImagePart() for _ in self.waiting), Text(words))
         messages = [*self.messages, Message("user", parts)]
         images = [*self.images, *self.waiting]
-        ids = prompt(messages, self.processor)
+        shown = [self.processor.views(image) for image in images]
+        ids = prompt(messages, self.processor, views=list(map(len, shown)))
         self._check_length(len(ids))
         pixels = {}
         if images:
-            stacked = torch.stack([self.processor.pixels(image) for image in images])
-            pixels["pixel_values"] = stacked.to(self.model.device)
+            asked = zip(instructions(messages), shown, strict=True)
+            pixels = {
+                "pixel_values": torch.cat(shown),
+                **self.processor.asked([line for line, views in asked for _ in views]),
+            }
+            pixels = {name: value.to(self.model.device) for name, value in pixels.items()}
         input_ids = torch.tensor([ids], device=self.model.device)
         written = self.model.generate(
             input_ids=input_ids,
@@ -90,7 +95,7 @@ class Conversation:
             streamer=streamer,
         )
         answer = self.processor.tokenizer.decode(
-            written[0, input_ids.shape[1] :], skip_special_tokens=True
+            new_tokens(written, input_ids, self.processor)[0], skip_special_tokens=True
         ).strip()
         # Only a turn that was answered is remembered; after an error the same words can be tried.
         self.messages = [*messages, Message("assistant", (Text(answer),))]
@@ -103,7 +108,8 @@ class Conversation:
 
     def _check_length(self, length: int) -> None:
         longest = self.model.config.max_positions
-        if longest is not None and length + self.max_new_tokens > longest:
+        shared = 0 if self.processor.is_encoder_decoder else length
+        if longest is not None and max(length, shared + self.max_new_tokens) > longest:
             raise ValueError(
                 f"{length} tokens were said, and {self.max_new_tokens} may be answered, but the "
                 f"language model reads {longest}; begin again with /new"

@@ -100,6 +100,16 @@ class ConnectorConfig(KindConfig, ABC, package="isthmus.connectors", constant="C
         """
 
     @property
+    def reads_prefix(self) -> bool:
+        """Whether class and register tokens are read, too, where `Patches` hold them."""
+        return False
+
+    @property
+    def max_instruction(self) -> int | None:
+        """Tokens of the longest instruction that is read beside the patches; None: none is."""
+        return None
+
+    @property
     def boundaries(self) -> tuple[int, int]:
         """Visual tokens of an image that stand before those of its patches, and after them."""
         return (0, 0)

@@ -12,25 +12,14 @@ from typing import final
 
 import torch
 from einops import repeat
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from isthmus.axes import Patches
+from isthmus.axes import Instruction, Patches
 from isthmus.connectors._initialization import STD, draw_matrices
 from isthmus.connectors._qformer import BodySettings, QFormerBody
 from isthmus.connectors._qformer_text import TextEmbeddings, TextSide
 from isthmus.connectors.base import Connector, ConnectorConfig
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Instruction:
-    """What is asked about each image, in the vocabulary of the Q-Former."""
-
-    input_ids: Int[Tensor, "images seq"]
-    """Token ids."""
-    attention_mask: Int[Tensor, "images seq"]
-    """1 at words, 0 at padding."""
 
 
 @final
@@ -42,8 +31,8 @@ class QFormer(Connector):
     Shape: (images, patches, d_vision) -> (images, queries, d_text).
     Differs: queries start at N(0, 0.02), as in LAVIS; transformers starts them at zero, where all
     of them are the same and stay so. The norm of the patches, which LAVIS trains with the Q-Former
-    and transformers counts to the tower, is part of the connector. BLIP-2 also reads the class
-    token of its tower; `Patches` hold none.
+    and transformers counts to the tower, is part of the connector. The class token, which BLIP-2
+    reads along with the patches, is read where `Patches` hold it (`vision_prefix`).
     """
 
     @final
@@ -98,6 +87,16 @@ class QFormer(Connector):
         def num_tokens(self, grid: tuple[int, int]) -> int:
             """Returns one token per query, whatever the grid."""
             return self.num_queries
+
+        @property
+        def reads_prefix(self) -> bool:
+            """Returns true: queries attend to the class token as to any patch."""
+            return True
+
+        @property
+        def max_instruction(self) -> int | None:
+            """Returns the positions of the side that reads an instruction, if there is one."""
+            return None if self.text is None else self.text.num_positions
 
         def body(self, d_vision: int) -> BodySettings:
             """Returns what the body is built from."""
@@ -169,8 +168,8 @@ class QFormer(Connector):
             states,
             num_queries=num_queries,
             mask=mask,
-            image=self.body.read(self.patch_norm(patches.features)),
-            patch_mask=patches.mask,
+            image=self.body.read(self.patch_norm(patches.states)),
+            patch_mask=patches.state_mask,
         )
         return self.projection(states[:, :num_queries])
 

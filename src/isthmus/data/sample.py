@@ -1,7 +1,7 @@
 """The canonical sample: messages of typed parts, and the images they speak of."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, final, get_args
@@ -59,6 +59,14 @@ class Message:
             for part in self.parts
         ]
         return {"role": self.role, "content": content}
+
+
+def instructions(messages: Sequence[Message]) -> list[str]:
+    """Returns the words of the turn that shows it for each image, in reading order.
+
+    They are what a connector that reads instructions is told beside the image.
+    """
+    return [message.text.strip() for message in messages for _ in range(message.num_images)]
 
 
 @final
@@ -121,6 +129,22 @@ class Sample:
                 "original pixels with x0 < x1 and y0 < y1; convert the boxes or leave them out"
             )
         return tuple((float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in given)
+
+    def by_answer(self) -> "tuple[Sample, ...]":
+        """Returns one sample for each answer: what was said before it, and the answer at the end.
+
+        So a model meets a conversation that reads with an encoder, and writes with a decoder.
+        """
+        ends = [n for n, turn in enumerate(self.messages, start=1) if turn.role == "assistant"]
+        return tuple(
+            replace(
+                self,
+                id=self.id if number == 1 else f"{self.id}#{number}",
+                messages=self.messages[:end],
+                images=self.images[: sum(turn.num_images for turn in self.messages[:end])],
+            )
+            for number, end in enumerate(ends, start=1)
+        )
 
     def without_images(self) -> "Sample":
         """Returns the same conversation without its images, as a blind model meets it."""

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from isthmus.data.conversation import prompt as encode_prompt
 from isthmus.data.faults import Fault
+from isthmus.data.processor import Processor
 from isthmus.data.sample import ImagePart, Message, Sample, Text
+from isthmus.data.views import num_views
 from isthmus.geometry.boxes import Box
 
 
@@ -28,6 +31,17 @@ class Prompt:
         many = sum(isinstance(part, ImagePart) for part in parts) > 1
         words = [part.text if isinstance(part, Text) else "[picture]" * many for part in parts]
         return " ".join(" ".join(words).split())
+
+    def encode(self, processor: Processor, name: str) -> list[int]:
+        """Returns the token ids up to where the answer begins.
+
+        Args:
+            processor: of the model that is asked.
+            name: what an error calls the prompt.
+        """
+        return encode_prompt(
+            self.messages, processor, name, views=num_views(self.images, processor)
+        )
 
     def blind(self) -> "Prompt":
         """Returns the same words without any picture."""

@@ -96,6 +96,11 @@ class Fusion(nn.Module, ABC):
 class FusionConfig(KindConfig, ABC, package="isthmus.fusion", constant="FUSION"):
     """Base of the fusions' configurations; `kind` is the name of the fusion's file."""
 
+    @property
+    def sees_every_view(self) -> bool:
+        """Whether a word sees each of several images that belong together, such as tiles."""
+        return True
+
     def num_placeholders(self, num_tokens: int) -> int:
         """Returns the positions of the text that an image of so many visual tokens takes."""
         return num_tokens

@@ -6,14 +6,16 @@ the image before it. What it learns is added through a gate that is shut at the 
 model begins as the language model that it was. An image costs no length of text, however many
 visual tokens it has.
 
-A sample without images skips the blocks. Words in front of the first image learn nothing from it.
+A sample without images skips the blocks. Words in front of the first image learn nothing from it
+where a word sees the image before it; where it sees all of them, they learn the mean of their
+sample's images, as in the published code.
 """
 
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import torch
-from einops import rearrange, repeat
+from einops import einsum, rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -81,6 +83,11 @@ class GatedCrossAttention(Fusion):
                     f"gated_cross_attention.layers and .every = {self.every} both choose layers; "
                     "give one"
                 )
+
+        @property
+        def sees_every_view(self) -> bool:
+            """Returns whether a word sees more images than the latest."""
+            return self.sees == "all"
 
         def num_placeholders(self, num_tokens: int) -> int:
             """Returns one position per image."""
@@ -170,7 +177,7 @@ class Media(Route):
         tokens: Float[Tensor, "batch images tokens d_visual"],
         time: Int[Tensor, "batch seq"],
         first: Int[Tensor, "batch seq"],
-        has_images: Bool[Tensor, "batch seq"],
+        last: Int[Tensor, "batch seq"],
         *,
         sees_all: bool,
     ) -> None:
@@ -180,11 +187,11 @@ class Media(Route):
             tokens: visual tokens, padded to the sample with the most images.
             time: images up to each position.
             first: those of them that belong to other samples, packed in front.
-            has_images: whether the sample of each position has any.
+            last: images up to the end of each position's own sample.
             sees_all: whether words see all images before them.
         """
-        self.tokens, self.time, self.first = tokens, time, first
-        self.has_images, self.sees_all = has_images, sees_all
+        self.tokens, self.time, self.first, self.last = tokens, time, first, last
+        self.sees_all = sees_all
 
     @classmethod
     def of(
@@ -211,27 +218,32 @@ class Media(Route):
         place = numbers - (ends - counts)[sample]
         empty = visual.new_zeros(len(marks), max(1, most), *visual.shape[1:])
         time = marks.cumsum(1)
-        first, has_images = torch.zeros_like(time), (counts > 0)[:, None].expand_as(marks)
+        first, last = torch.zeros_like(time), counts[:, None].expand_as(time)
         if segments is not None:
             first = torch.where(begins_of(segments), time - marks.long(), 0).cummax(1).values
             together = segments[:, :, None] == segments[:, None, :]
-            has_images = (together & marks[:, None, :]).any(-1)
+            last = torch.where(together, time[:, None, :], 0).amax(-1)
         tokens = empty.index_put((sample, place), visual)
-        return cls(tokens, time, first, has_images, sees_all=config.sees == "all")
+        return cls(tokens, time, first, last, sees_all=config.sees == "all")
 
     def after(self, length: int) -> "Media":
         """Returns what words behind the last one see."""
-        time, first, has_images = (
-            each[:, -1:].expand(-1, length) for each in (self.time, self.first, self.has_images)
+        time, first, last = (
+            each[:, -1:].expand(-1, length) for each in (self.time, self.first, self.last)
         )
-        return Media(self.tokens, time, first, has_images, sees_all=self.sees_all)
+        return Media(self.tokens, time, first, last, sees_all=self.sees_all)
+
+    def own(self) -> Bool[Tensor, "batch seq images"]:
+        """Returns which images belong to the sample of each word."""
+        numbers = torch.arange(1, self.tokens.shape[1] + 1, device=self.time.device)
+        return (numbers > self.first[..., None]) & (numbers <= self.last[..., None])
 
     def seen(self) -> Bool[Tensor, "batch seq images"]:
         """Returns which images each word may see."""
         numbers = torch.arange(1, self.tokens.shape[1] + 1, device=self.time.device)
-        time, first = self.time[..., None], self.first[..., None]
+        time = self.time[..., None]
         before = numbers <= time if self.sees_all else numbers == time
-        return before & (numbers > first)
+        return before & self.own()
 
 
 class GatedLayer(RoutedLayer):
@@ -242,7 +254,8 @@ class GatedLayer(RoutedLayer):
     def fused(self, route: Media, hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
         """Runs the block for samples with images, then the layer."""
         asked = self.gated_block(hidden_states, route)
-        states = torch.where(route.has_images[..., None], asked, hidden_states)
+        has_images = route.last > route.first
+        states = torch.where(has_images[..., None], asked, hidden_states)
         return self.bare(states, *args, **kwargs)
 
 
@@ -290,10 +303,17 @@ class GatedBlock(nn.Module):
         penalty = torch.zeros_like(mask, dtype=query.dtype)
         penalty = penalty.masked_fill(~mask, torch.finfo(query.dtype).min)
         asked = scaled_dot_product_attention(query, keys, values, attn_mask=penalty)
-        # A word that may see nothing learns nothing, or, as published, the mean of all images.
-        blank = values.mean(2, keepdim=True) if media.sees_all else torch.zeros_like(asked)
+        # A word that may see nothing learns nothing, or, as published, the mean of its images.
+        blank = _mean_of_own(values, media.own()) if media.sees_all else torch.zeros_like(asked)
         asked = torch.where(seen.any(-1)[:, None, :, None], asked, blank)
         return self.output(rearrange(asked, "b h s d -> b s (h d)"))
+
+
+def _mean_of_own(values: Tensor, own: Tensor) -> Tensor:
+    """Returns the mean of the values of each word's own images, of all their tokens."""
+    of_images = rearrange(values, "b h (i t) d -> b h i t d", i=own.shape[-1]).mean(3)
+    shares = own.to(values.dtype) / own.sum(-1, keepdim=True).clamp(min=1)
+    return einsum(shares, of_images, "b s i, b h i d -> b h s d")
 
 
 FUSION = GatedCrossAttention

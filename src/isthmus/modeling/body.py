@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import AutoModel, Cache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from isthmus.axes import Patches
+from isthmus.axes import Instruction, Patches
 from isthmus.connectors import Connector
 from isthmus.fusion import Fusion
 from isthmus.fusion.base import Prompt
@@ -20,7 +20,7 @@ from isthmus.modeling.pretrained import (
     IsthmusModelOutput,
     IsthmusPreTrainedModel,
 )
-from isthmus.vision.tower import VisionTower
+from isthmus.vision.fused import build_towers
 
 
 class IsthmusModel(IsthmusPreTrainedModel):
@@ -29,12 +29,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
     def __init__(self, config: IsthmusConfig) -> None:
         """Builds the parts with fresh weights."""
         super().__init__(config)
-        self.vision_tower = VisionTower(
-            AutoModel.from_config(config.vision_config),
-            layer=config.vision_layer,
-            mean=config.image_mean,
-            std=config.image_std,
-        )
+        self.vision_tower = build_towers(config.towers, keeps_prefix=config.vision_prefix)
         self.language_model = build_backbone(config.text_config)
         self.connector = build_connector(config, self.language_model)
         self.fusion = build_fusion(config, self.language_model)
@@ -65,22 +60,59 @@ class IsthmusModel(IsthmusPreTrainedModel):
         return self.vision_tower(pixel_values)
 
     def connect(
-        self, patches: Patches | Float[Tensor, "images patches d_vision"]
+        self,
+        patches: Patches | Float[Tensor, "images seen d_vision"],
+        instruction: Instruction | None = None,
     ) -> Float[Tensor, "images tokens d_text"]:
-        """Returns the visual tokens of patches, such as the feature store kept."""
-        if isinstance(patches, Tensor):
-            patches = Patches(features=patches, grid=self.config.grid)
-        dtype = next((p.dtype for p in self.connector.parameters()), patches.features.dtype)
-        return self.connector(Patches(features=patches.features.to(dtype), grid=patches.grid))
+        """Returns the visual tokens of patches.
 
-    def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        Args:
+            patches: what the vision tower saw, or the `states` of it that the feature store kept.
+            instruction: what is asked about each image, for a connector that reads it.
+
+        Raises:
+            ValueError: there is an instruction, and the connector reads none.
+        """
+        if isinstance(patches, Tensor):
+            grid, keeps_prefix = self.config.grid, self.config.vision_prefix
+            patches = (
+                Patches.of_states(patches, grid)
+                if keeps_prefix
+                else Patches(features=patches, grid=grid)
+            )
+        dtype = next((p.dtype for p in self.connector.parameters()), patches.features.dtype)
+        patches = patches.to(dtype)
+        if instruction is None:
+            return self.connector(patches)
+        if self.config.connector.max_instruction is None:
+            raise ValueError(
+                f"an instruction came with the images, but the connector "
+                f"{self.config.connector.kind!r} reads none as it is set; leave out qformer_* "
+                "inputs, or set qformer.text"
+            )
+        return self.connector(patches, instruction)
+
+    def get_image_features(
+        self,
+        pixel_values: Tensor,
+        qformer_input_ids: Int[Tensor, "images asked"] | None = None,
+        qformer_attention_mask: Int[Tensor, "images asked"] | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
         """Returns the visual tokens of images, as `pooler_output`.
 
         `generate` calls this once, before the first token, and drops the pixels.
+
+        Args:
+            pixel_values: images of the whole batch in reading order, values of 0 to 255.
+            qformer_input_ids: what is asked about each image, in the connector's own vocabulary.
+            qformer_attention_mask: 1 at its words.
+            **kwargs: of transformers' contract; nothing depends on them.
         """
         patches = self.encode_images(pixel_values)
+        asked = instruction_of(qformer_input_ids, qformer_attention_mask)
         return BaseModelOutputWithPooling(
-            last_hidden_state=patches.features, pooler_output=self.connect(patches)
+            last_hidden_state=patches.states, pooler_output=self.connect(patches, asked)
         )
 
     @can_return_tuple
@@ -92,8 +124,10 @@ class IsthmusModel(IsthmusPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Float[Tensor, "batch seq d_text"] | None = None,
         pixel_values: Tensor | None = None,
-        patch_features: Float[Tensor, "images patches d_vision"] | None = None,
+        patch_features: Float[Tensor, "images seen d_vision"] | None = None,
         mm_encoder_outputs: dict[str, Any] | None = None,
+        qformer_input_ids: Int[Tensor, "images asked"] | None = None,
+        qformer_attention_mask: Int[Tensor, "images asked"] | None = None,
         segments: Int[Tensor, "batch seq"] | None = None,
         encoder_outputs: ModelOutput | None = None,
         **kwargs: Any,
@@ -109,6 +143,8 @@ class IsthmusModel(IsthmusPreTrainedModel):
             pixel_values: images of the whole batch in reading order, values of 0 to 255.
             patch_features: the same images as the vision tower saw them.
             mm_encoder_outputs: the same images as visual tokens, under the key `image`.
+            qformer_input_ids: what is asked about each image, in the connector's own vocabulary.
+            qformer_attention_mask: 1 at its words.
             segments: which of the samples packed into one row each position belongs to, where
                 there are several.
             encoder_outputs: what an encoder made of all of these, instead of them.
@@ -124,7 +160,12 @@ class IsthmusModel(IsthmusPreTrainedModel):
             visual, told = self._read(
                 input_ids,
                 inputs_embeds,
-                self._visual_tokens(pixel_values, patch_features, mm_encoder_outputs),
+                self._visual_tokens(
+                    pixel_values,
+                    patch_features,
+                    mm_encoder_outputs,
+                    instruction_of(qformer_input_ids, qformer_attention_mask),
+                ),
                 past_key_values,
                 attention_mask=attention_mask,
                 position_ids=position_ids,
@@ -187,6 +228,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
         pixel_values: Tensor | None,
         patch_features: Tensor | None,
         mm_encoder_outputs: dict[str, Any] | None,
+        instruction: Instruction | None = None,
     ) -> Tensor | None:
         """Returns the visual tokens of all images, from the one form that is given, if any."""
         encoded = (mm_encoder_outputs or {}).get("image")
@@ -201,8 +243,10 @@ class IsthmusModel(IsthmusPreTrainedModel):
         if encoded is not None:
             return encoded.pooler_output
         if patch_features is not None:
-            return self.connect(patch_features)
-        return None if pixel_values is None else self.get_image_features(pixel_values).pooler_output
+            return self.connect(patch_features, instruction)
+        if pixel_values is None:
+            return None
+        return self.connect(self.encode_images(pixel_values), instruction)
 
     def _no_visual_tokens(self) -> Tensor:
         """Returns the visual tokens of no image, through every part that is trained.
@@ -210,14 +254,14 @@ class IsthmusModel(IsthmusPreTrainedModel):
         With several processes each must run the same trainable modules, or they wait for each
         other forever, so a training batch without images takes this way.
         """
-        size = self.config.image_size
         if any(parameter.requires_grad for parameter in self.vision_tower.parameters()):
             # Towers cannot run on no image: a black one runs, and nothing of it is used.
-            black = torch.zeros(1, 3, size, size, device=self.device)
-            return self.connect(self.encode_images(black).features[:0])
+            width, height = self.config.resize.size
+            black = torch.zeros(1, 3, height, width, device=self.device)
+            return self.connect(self.encode_images(black).states[:0])
         rows, columns = self.config.grid
-        width = self.config.vision_config.hidden_size
-        return self.connect(torch.zeros(0, rows * columns, width, device=self.device))
+        nothing = torch.zeros(0, rows * columns, self.config.d_vision, device=self.device)
+        return self.connect(nothing)
 
     def _fused(
         self,
@@ -254,6 +298,17 @@ class IsthmusModel(IsthmusPreTrainedModel):
         return {"inputs_embeds": fused, **told}
 
 
+def instruction_of(
+    input_ids: Int[Tensor, "images asked"] | None,
+    attention_mask: Int[Tensor, "images asked"] | None,
+) -> Instruction | None:
+    """Returns what is asked about each image, None where nothing is."""
+    if input_ids is None:
+        return None
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    return Instruction(input_ids=input_ids, attention_mask=mask)
+
+
 def build_fusion(config: IsthmusConfig, language_model: Any) -> Fusion:
     """Returns the fusion of a configuration, built around a language model."""
     return config.fusion.build(language_model, boundaries=config.connector.boundaries)
@@ -267,7 +322,7 @@ def _said(embeds: Tensor | None, **told: Any) -> dict[str, Any]:
 def build_connector(config: IsthmusConfig, language_model: Any) -> Connector:
     """Returns a fresh connector between the tower of a configuration and a language model."""
     return config.connector.build(
-        d_vision=config.vision_config.hidden_size,
+        d_vision=config.d_vision,
         # Not config.hidden_size: some families embed at another width.
         d_text=config.fusion.d_tokens(language_model.get_input_embeddings().embedding_dim),
         grid=config.grid,

@@ -1,5 +1,6 @@
 """The model that answers: the body and the language model's head, as transformers expects it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,22 +12,25 @@ from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils.generic import can_return_tuple
 
 from isthmus.axes import IGNORED_LABEL, Patches
-from isthmus.connectors import ConnectorConfig
-from isthmus.fusion import FusionConfig
 from isthmus.fusion._layout import positions_of
 from isthmus.language.backbone import load_language
 from isthmus.language.cross_entropy import next_token_loss
 from isthmus.language.head import HeadArithmetic, build_head
-from isthmus.language.tokenizer import IMAGE_TOKEN
-from isthmus.modeling.body import IsthmusModel, build_connector, build_fusion
-from isthmus.modeling.configuration_isthmus import PENULTIMATE, IsthmusConfig
+from isthmus.modeling.body import (
+    IsthmusModel,
+    build_connector,
+    build_fusion,
+    instruction_of,
+)
+from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.parts import ModelPart, split
 from isthmus.modeling.pretrained import (
     IsthmusOutput,
     IsthmusPreTrainedModel,
 )
 from isthmus.modeling.weights import readable_weights
-from isthmus.vision.tower import load_tower
+from isthmus.vision.choice import TowerChoice
+from isthmus.vision.fused import joined
 
 
 class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
@@ -52,51 +56,64 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         *,
         vision: str,
         language: str,
-        connector: ConnectorConfig | str = "mlp",
-        fusion: FusionConfig | str = "inline",
-        vision_layer: int = PENULTIMATE,
+        beside: Sequence[TowerChoice] = (),
         dtype: torch.dtype | None = None,
-        image_token: str = IMAGE_TOKEN,
         four_bit: bool = False,
+        **choices: Any,
     ) -> "IsthmusForConditionalGeneration":
-        """Joins a pretrained vision tower and a pretrained language model by a fresh connector.
+        """Joins pretrained vision towers and a pretrained language model by a fresh connector.
 
         Args:
             vision: local folder or hub id of a vision tower, or of a model that holds one.
-            language: local folder or hub id of a causal language model.
-            connector: configuration of the connector, or its kind.
-            fusion: configuration of the fusion, or its kind.
-            vision_layer: which layer's output is used, see `VisionTower`.
+            language: local folder or hub id of a language model.
+            beside: further towers, whose patches stand beside those of the first.
             dtype: of all weights; float32 by default.
-            image_token: text of the placeholder.
             four_bit: quantise the language model's linear layers to four bits, on a GPU.
+            **choices: connector, fusion and whatever else `IsthmusConfig.from_towers` takes.
 
         Raises:
             ValueError: a part cannot be used, its weights are damaged, or the language model's
                 logits would change.
         """
-        dtype = dtype or torch.float32
         config = IsthmusConfig.from_towers(
-            vision=vision,
-            language=language,
-            connector=connector,
-            fusion=fusion,
-            vision_layer=vision_layer,
-            image_token=image_token,
+            vision=vision, language=language, beside=beside, **choices
         )
+        names = [vision, *(tower.name for tower in beside)]
+        return cls.join(config, vision=names, language=language, dtype=dtype, four_bit=four_bit)
+
+    @classmethod
+    def join(
+        cls,
+        config: IsthmusConfig,
+        *,
+        vision: Sequence[str],
+        language: str,
+        dtype: torch.dtype | None = None,
+        four_bit: bool = False,
+    ) -> "IsthmusForConditionalGeneration":
+        """Returns the model of a configuration with the weights of its towers.
+
+        Args:
+            config: of the model.
+            vision: local folder or hub id of each vision tower, in the configuration's order.
+            language: local folder or hub id of the language model.
+            dtype: of all weights; float32 by default.
+            four_bit: quantise the language model's linear layers to four bits, on a GPU.
+
+        Raises:
+            ValueError: a part's weights are damaged, or the language model's logits would change.
+        """
+        dtype = dtype or torch.float32
         with torch.device("meta"):
             model = cls(config)
         with readable_weights(language):
             parts = load_language(language, dtype=dtype, four_bit=four_bit)
         model.model.language_model, model.lm_head = parts.backbone, parts.head
-        with readable_weights(vision):
-            model.model.vision_tower = load_tower(
-                vision,
-                layer=vision_layer,
-                mean=config.image_mean,
-                std=config.image_std,
-                dtype=dtype,
-            )
+        towers = []
+        for name, tower in zip(vision, config.towers, strict=True):
+            with readable_weights(name):
+                towers.append(tower.load(name, dtype=dtype, keeps_prefix=config.vision_prefix))
+        model.model.vision_tower = joined(towers, config.towers)
         model.model.connector = build_connector(config, parts.backbone).to(dtype)
         model.model.fusion = build_fusion(config, parts.backbone)
         if parts.generation_config is not None:
@@ -129,7 +146,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         return self.model.encode_images(pixel_values)
 
     def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Returns the visual tokens of images, as `pooler_output`."""
+        """Returns the visual tokens of images, as `pooler_output`; see `IsthmusModel`."""
         return self.model.get_image_features(pixel_values, **kwargs)
 
     def logits_of(self, hidden: Float[Tensor, "*rows d_hidden"]) -> Float[Tensor, "*rows vocab"]:
@@ -145,7 +162,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         past_key_values: Cache | None = None,
         inputs_embeds: Float[Tensor, "batch seq d_text"] | None = None,
         pixel_values: Tensor | None = None,
-        patch_features: Float[Tensor, "images patches d_vision"] | None = None,
+        patch_features: Float[Tensor, "images seen d_vision"] | None = None,
         labels: Int[Tensor, "batch targets"] | None = None,
         decoder_input_ids: Int[Tensor, "batch targets"] | None = None,
         encoder_outputs: ModelOutput | None = None,
@@ -274,7 +291,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
     def generate(
         self,
         *args: Any,
-        patch_features: Float[Tensor, "images patches d_vision"] | None = None,
+        patch_features: Float[Tensor, "images seen d_vision"] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Generates tokens as transformers does; images are encoded once, before the first one.
@@ -285,6 +302,11 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             **kwargs: as of `GenerationMixin.generate`.
         """
         if patch_features is not None:
-            visual = BaseModelOutputWithPooling(pooler_output=self.model.connect(patch_features))
-            kwargs["mm_encoder_outputs"] = {"image": visual}
+            asked = instruction_of(
+                kwargs.pop("qformer_input_ids", None), kwargs.pop("qformer_attention_mask", None)
+            )
+            visual = self.model.connect(patch_features, asked)
+            kwargs["mm_encoder_outputs"] = {
+                "image": BaseModelOutputWithPooling(pooler_output=visual)
+            }
         return super().generate(*args, **kwargs)  # type: ignore[misc]

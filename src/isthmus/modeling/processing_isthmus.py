@@ -1,25 +1,29 @@
 """The processor: images and text to what the model reads, and conversations to both."""
 
+from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, no_type_check
 
 import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.image_transforms import to_pil_image
 from transformers.image_utils import make_flat_list_of_images
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.processing_utils import MultiModalData
 
-from isthmus.connectors import ConnectorConfig
-from isthmus.fusion import FusionConfig
+from isthmus.data.images import as_seen
+from isthmus.geometry.resize import Resize, ResizeStrategy
 from isthmus.language.tokenizer import IMAGE_TOKEN, load_tokenizer, token_id
-from isthmus.modeling.configuration_isthmus import PENULTIMATE, IsthmusConfig
+from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.shim import AUTO_MAP, write_shim
-from isthmus.vision.preprocessing import stretch
+from isthmus.vision.views import padding_colour, views
 
+QFORMER_TOKENIZER = "qformer_tokenizer"
+"""Folder in a checkpoint that holds the tokenizer of a connector that reads instructions."""
 IMAGE_SOURCES = ("image", "url", "path", "base64")
 """Keys under which an image part of a message holds its image."""
 
@@ -27,12 +31,19 @@ IMAGE_SOURCES = ("image", "url", "path", "base64")
 class IsthmusProcessor(ProcessorMixin):
     """Resizes images to bytes, and puts as many placeholders as an image has visual tokens.
 
-    Pixels leave it as they are, 0 to 255: each tower of a model normalises for itself.
+    Pixels leave it as they are, 0 to 255: each tower of a model normalises for itself. A picture in
+    tiles becomes several images.
     """
 
     image_token: str
     image_token_id: int
     num_image_tokens: int
+    is_encoder_decoder: bool
+    image_resize: ResizeStrategy
+    max_tiles: int | None
+    max_instruction: int | None
+    qformer_tokenizer: PreTrainedTokenizerBase | None = None
+    """Of a connector that reads what is asked about an image."""
 
     @no_type_check  # transformers reads the names of the arguments off this very function.
     def __init__(
@@ -42,6 +53,10 @@ class IsthmusProcessor(ProcessorMixin):
         chat_template=None,
         image_token=IMAGE_TOKEN,
         num_image_tokens=1,
+        image_resize="naive",
+        max_tiles=None,
+        max_instruction=None,
+        is_encoder_decoder=False,
     ) -> None:
         """Takes the parts; `for_model` and `from_towers` make them.
 
@@ -51,7 +66,16 @@ class IsthmusProcessor(ProcessorMixin):
             chat_template: the tokenizer's own by default.
             image_token: text of the placeholder.
             num_image_tokens: positions that an image takes in the text.
+            image_resize: how a picture of any shape is brought to the size.
+            max_tiles: most tiles of one picture beside the view of the whole.
+            max_instruction: longest instruction that the connector reads, tokens; None where it
+                reads none.
+            is_encoder_decoder: whether the language model reads with an encoder and writes with a
+                decoder.
         """
+        self.is_encoder_decoder = is_encoder_decoder
+        self.image_resize, self.max_tiles = image_resize, max_tiles
+        self.max_instruction = max_instruction
         self.image_token = image_token
         self.image_token_id = token_id(tokenizer, image_token)
         self.num_image_tokens = num_image_tokens
@@ -64,36 +88,60 @@ class IsthmusProcessor(ProcessorMixin):
         cls,
         config: IsthmusConfig,
         tokenizer: PreTrainedTokenizerBase,
+        qformer_tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> "IsthmusProcessor":
         """Returns the processor that fits a model.
 
         Args:
             config: of the model.
             tokenizer: the language model's, with the placeholder (see `load_tokenizer`).
+            qformer_tokenizer: of a connector that reads instructions.
 
         Raises:
-            ValueError: the tokenizer gives the placeholder another id than the model.
+            ValueError: the tokenizer gives the placeholder another id than the model, or the
+                connector reads instructions and has no tokenizer, or the other way round.
         """
         if (found := token_id(tokenizer, config.image_token)) != config.image_token_id:
             raise ValueError(
                 f"the tokenizer gives {config.image_token!r} the id {found}, the model expects "
                 f"{config.image_token_id}; use the tokenizer the model was built with"
             )
-        size = {"height": config.image_size, "width": config.image_size}
+        if config.is_encoder_decoder and tokenizer.eos_token_id is None:
+            raise ValueError(
+                "the tokenizer names no end token, so that the decoder would never learn to end an "
+                "answer; set tokenizer.eos_token and save it again"
+            )
+        longest = config.connector.max_instruction
+        if (qformer_tokenizer is None) != (longest is None):
+            given = "no tokenizer" if qformer_tokenizer is None else "a tokenizer"
+            reads = "reads no instruction" if longest is None else "reads instructions"
+            raise ValueError(
+                f"the connector {config.connector.kind!r} {reads} as it is set, and came with "
+                f"{given} for them; set qformer.text and qformer_tokenizer together, or neither"
+            )
+        width, height = config.resize.size
         image_processor = ViTImageProcessorPil(
-            size=size,
+            size={"height": height, "width": width},
             resample=config.image_resample,
+            image_mean=config.image_mean,
+            image_std=config.image_std,
             do_resize=True,
             do_rescale=False,
             do_normalize=False,
             do_convert_rgb=True,
         )
-        return cls(
+        processor = cls(
             image_processor=image_processor,
             tokenizer=tokenizer,
             image_token=config.image_token,
             num_image_tokens=config.num_placeholders,
+            image_resize=config.image_resize,
+            max_tiles=config.max_tiles,
+            max_instruction=longest,
+            is_encoder_decoder=config.is_encoder_decoder,
         )
+        processor.qformer_tokenizer = qformer_tokenizer
+        return processor
 
     @classmethod
     def from_towers(
@@ -101,48 +149,111 @@ class IsthmusProcessor(ProcessorMixin):
         *,
         vision: str,
         language: str,
-        connector: ConnectorConfig | str = "mlp",
-        fusion: FusionConfig | str = "inline",
-        vision_layer: int = PENULTIMATE,
         image_token: str = IMAGE_TOKEN,
         chat_template: str | None = None,
+        qformer_tokenizer: str | None = None,
+        **choices: Any,
     ) -> "IsthmusProcessor":
         """Returns the processor of the model that the same arguments build.
 
         Args:
             vision: local folder or hub id of a vision tower, or of a model that holds one.
-            language: local folder or hub id of a causal language model.
-            connector: configuration of the connector, or its kind.
-            fusion: configuration of the fusion, or its kind.
-            vision_layer: which layer's output is used, see `VisionTower`.
+            language: local folder or hub id of a language model.
             image_token: text of the placeholder.
             chat_template: name or file of one in place of the tokenizer's own.
+            qformer_tokenizer: folder or hub id of the tokenizer of a connector that reads
+                instructions.
+            **choices: connector, fusion and whatever else `IsthmusConfig.from_towers` takes.
 
         Raises:
             ValueError: a part cannot be used.
         """
         config = IsthmusConfig.from_towers(
-            vision=vision,
-            language=language,
-            connector=connector,
-            fusion=fusion,
-            vision_layer=vision_layer,
-            image_token=image_token,
+            vision=vision, language=language, image_token=image_token, **choices
         )
-        return cls.for_model(config, load_tokenizer(language, image_token, chat_template))
+        words = AutoTokenizer.from_pretrained(qformer_tokenizer) if qformer_tokenizer else None
+        tokenizer = load_tokenizer(
+            language, image_token, chat_template, is_encoder_decoder=config.is_encoder_decoder
+        )
+        return cls.for_model(config, tokenizer, words)
 
     @property
-    def image_size(self) -> int:
-        """Height and width of an image, pixels."""
-        return int(self.image_processor.size["height"])
+    def resize(self) -> Resize:
+        """How a picture is brought to the size of the model's pixels."""
+        size = self.image_processor.size
+        return Resize(
+            strategy=self.image_resize,
+            size=(int(size["width"]), int(size["height"])),
+            max_tiles=self.max_tiles,
+        )
 
-    def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-        """Returns an image as bytes: turned upright, in colour, stretched to the model's size."""
-        resample = int(self.image_processor.resample)
-        return stretch(image, image_size=self.image_size, resample=resample)
+    def num_views(self, width: int, height: int) -> int:
+        """Returns as how many images a picture of this size is shown, upright and in pixels."""
+        return self.resize.num_views(width, height)
+
+    def views(self, image: Image.Image) -> UInt8[Tensor, "images 3 height width"]:
+        """Returns the views of a picture as bytes: turned upright, in colour, resized.
+
+        Differs: transformers' own processors know one view; they crop where a tower was trained
+            on crops (CLIP). Here that is a choice, `image_resize`.
+        """
+        seen = as_seen(image)
+        return views(
+            seen,
+            self.resize.plan(*seen.size),
+            resample=int(self.image_processor.resample),
+            fill=padding_colour(self.image_processor.image_mean),
+        )
+
+    def asked(self, instructions: Sequence[str]) -> dict[str, Tensor]:
+        """Returns what the connector is told beside the images; nothing where it reads no words.
+
+        Args:
+            instructions: what is asked about each image.
+        """
+        if self.qformer_tokenizer is None or not instructions:
+            return {}
+        encoded = self.qformer_tokenizer(
+            list(instructions),
+            padding=True,
+            truncation=True,
+            max_length=self.max_instruction,
+            return_tensors="pt",
+        )
+        return {f"qformer_{name}": encoded[name] for name in ("input_ids", "attention_mask")}
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: Any = None,
+        *args: Any,
+        instructions: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Returns what the model reads of images and texts.
+
+        Args:
+            images: of all texts in reading order.
+            text: one or several, with a placeholder for each image.
+            *args: as of `ProcessorMixin`.
+            instructions: what is asked about each image, for a connector that reads it; by default
+                the text that shows it.
+            **kwargs: as of `ProcessorMixin`.
+        """
+        inputs = super().__call__(images, text, *args, **kwargs)
+        if self.qformer_tokenizer is None or images is None:
+            return inputs
+        if instructions is None:
+            texts = [text] if isinstance(text, str) else list(text or ())
+            words = [(t.replace(self.image_token, ""), t.count(self.image_token)) for t in texts]
+            instructions = [line.strip() for line, count in words for _ in range(count)]
+        counts = [self.num_views(*as_seen(picture).size) for picture in _pictures(images)]
+        repeated = [line for line, n in zip(instructions, counts, strict=True) for _ in range(n)]
+        inputs.update(self.asked(repeated))
+        return inputs
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **_: Any) -> str:
-        """Returns the placeholders of one image."""
+        """Returns the placeholders of one image in one view."""
         return self.image_token * self.num_image_tokens
 
     def apply_chat_template(  # type: ignore[override]
@@ -173,6 +284,9 @@ class IsthmusProcessor(ProcessorMixin):
             if any(images):
                 given = {"images": images if is_batched else images[0]}
                 processor_kwargs = {**given, **(processor_kwargs or {})}
+                if self.qformer_tokenizer is not None and kwargs.get("tokenize"):
+                    words = [line for each in conversations for line in _instructions_of(each)]
+                    processor_kwargs.setdefault("instructions", words)
         return super().apply_chat_template(
             conversation, chat_template=chat_template, processor_kwargs=processor_kwargs, **kwargs
         )
@@ -183,7 +297,21 @@ class IsthmusProcessor(ProcessorMixin):
         """Saves processor and tokenizer, and the shim that lets stock tools load the folder."""
         self.auto_map = {"AutoProcessor": AUTO_MAP["AutoProcessor"]}
         write_shim(save_directory)
+        if self.qformer_tokenizer is not None:
+            self.qformer_tokenizer.save_pretrained(Path(save_directory) / QFORMER_TOKENIZER)
         return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any
+    ) -> "IsthmusProcessor":
+        """Loads what `save_pretrained` wrote, the connector's tokenizer included."""
+        processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        if processor.max_instruction is not None:
+            processor.qformer_tokenizer = AutoTokenizer.from_pretrained(
+                pretrained_model_name_or_path, subfolder=QFORMER_TOKENIZER
+            )
+        return processor
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoProcessor") -> None:
@@ -193,19 +321,21 @@ class IsthmusProcessor(ProcessorMixin):
         if ignored := sorted(set(kwargs) - {"return_tensors", "device"}):
             raise ValueError(
                 f"images cannot be processed with {', '.join(ignored)}: the model was built for "
-                f"squares of {self.image_size} pixels, not normalised; resize images beforehand"
+                f"{self.image_resize} views of {' x '.join(map(str, self.resize.size))} pixels, "
+                "not normalised; resize images beforehand"
             )
-        flat: list[Any] = make_flat_list_of_images(images)  # type: ignore[assignment]
-        rows = [i if isinstance(i, Image.Image) else to_pil_image(i) for i in flat]
-        processed = {"pixel_values": torch.stack([self.pixels(image) for image in rows])}
-        return processed, [self.replace_image_token(processed, i) for i in range(len(rows))]
+        shown = [self.views(picture) for picture in _pictures(images)]
+        tokens = self.replace_image_token({}, 0)
+        pixels = torch.cat(shown) if shown else torch.empty(0)
+        return {"pixel_values": pixels}, [tokens * len(each) for each in shown]
 
     def _get_num_multimodal_tokens(
         self, image_sizes: list[Any] | None = None, **kwargs: Any
     ) -> MultiModalData:
-        count = len(image_sizes or [])
+        counts = [self.num_views(width, height) for height, width in image_sizes or []]
         return MultiModalData(
-            num_image_tokens=[self.num_image_tokens] * count, num_image_patches=[1] * count
+            num_image_tokens=[self.num_image_tokens * count for count in counts],
+            num_image_patches=counts,
         )
 
     def _as_text(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -228,6 +358,12 @@ class IsthmusProcessor(ProcessorMixin):
         ]
 
 
+def _pictures(images: Any) -> list[Image.Image]:
+    """Returns images of any of transformers' forms, nested or not, as Pillow's."""
+    flat: list[Any] = make_flat_list_of_images(images)  # type: ignore[assignment]
+    return [image if isinstance(image, Image.Image) else to_pil_image(image) for image in flat]
+
+
 def _images_of(messages: list[dict[str, Any]]) -> list[Any]:
     """Returns the images that the parts of a conversation hold, in reading order."""
     return [
@@ -239,3 +375,14 @@ def _images_of(messages: list[dict[str, Any]]) -> list[Any]:
         for source in IMAGE_SOURCES
         if source in part
     ]
+
+
+def _instructions_of(messages: list[dict[str, Any]]) -> list[str]:
+    """Returns the words of the message around each image of a conversation, in reading order."""
+    found = []
+    for message in messages:
+        if isinstance(message.get("content"), list):
+            parts = message["content"]
+            words = "".join(part["text"] for part in parts if part["type"] == "text")
+            found += [words.strip()] * sum(part["type"] == "image" for part in parts)
+    return found

@@ -32,8 +32,8 @@ TOWERS_FILE = "towers.json"
 class Towers(Config):
     """What trained weights are to be joined with."""
 
-    vision: str
-    """Local folder or hub id of the vision tower."""
+    vision: tuple[str, ...]
+    """Local folder or hub id of each vision tower."""
     language: str
     """Local folder or hub id of the language model."""
     fingerprints: dict[str, str]
@@ -70,13 +70,10 @@ def load_trained(
         ValueError: a tower is not there, or no longer the one that was trained with.
     """
     towers = Towers.from_dict(json.loads((folder / TOWERS_FILE).read_text("utf-8")))
-    model = IsthmusForConditionalGeneration.from_towers(
-        vision=located(towers.vision),
+    model = IsthmusForConditionalGeneration.join(
+        config,
+        vision=[located(name) for name in towers.vision],
         language=located(towers.language),
-        connector=config.connector,
-        fusion=config.fusion,
-        vision_layer=config.vision_layer,
-        image_token=config.image_token,
     )
     parts = model.parts()
     for name, expected in towers.fingerprints.items():

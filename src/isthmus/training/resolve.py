@@ -1,8 +1,10 @@
 """The names in a recipe, and the things they stand for."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from isthmus.data.cache import cache_root
 from isthmus.data.rendering import check_template
@@ -11,6 +13,13 @@ from isthmus.microworld.towers import located
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training.stage import FileData, MicroworldData, ModelConfig
+from isthmus.vision.tower import VisionTower
+
+_CHOICES = (
+    *("connector", "fusion", "vision_layer", "vision_prefix"),
+    *("image_size", "image_resize", "max_tiles"),
+)
+"""Fields of a `ModelConfig` that decide the architecture as they are."""
 
 
 def build_model(
@@ -21,25 +30,22 @@ def build_model(
     Raises:
         ValueError: a part cannot be used, or the chat template does not tell the answers.
     """
-    vision, language = located(config.vision), located(config.language)
-    model = IsthmusForConditionalGeneration.from_towers(
-        vision=vision,
-        language=language,
-        connector=config.connector,
-        fusion=config.fusion,
-        vision_layer=config.vision_layer,
-        four_bit=config.four_bit,
-    )
+    choices: dict[str, Any] = {
+        "vision": located(config.vision),
+        "language": located(config.language),
+        "beside": [replace(tower, name=located(tower.name)) for tower in config.beside],
+        **{name: getattr(config, name) for name in _CHOICES},
+    }
+    model = IsthmusForConditionalGeneration.from_towers(**choices, four_bit=config.four_bit)
     if config.attention is not None:
-        for part in (model.model.vision_tower.encoder, model.model.language_model):
+        encoders = [m for m in model.model.vision_tower.modules() if isinstance(m, VisionTower)]
+        for part in (*(tower.encoder for tower in encoders), model.model.language_model):
             part.set_attn_implementation(config.attention)
+    words = config.qformer_tokenizer
     processor = IsthmusProcessor.from_towers(
-        vision=vision,
-        language=language,
-        connector=config.connector,
-        fusion=config.fusion,
-        vision_layer=config.vision_layer,
+        **choices,
         chat_template=config.chat_template,
+        qformer_tokenizer=located(words) if words else None,
     )
     check_template(processor)
     return model, processor

@@ -12,10 +12,12 @@ from isthmus.connectors.base import ConnectorConfig
 from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.fusion import FusionConfig
 from isthmus.fusion.inline import Inline
+from isthmus.geometry.resize import ResizeStrategy
 from isthmus.modeling.lora import Lora
 from isthmus.objectives.base import ObjectiveConfig
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.training.schedule import Schedule
+from isthmus.vision.choice import PENULTIMATE, Layers, TowerChoice
 
 PartName = Literal["vision_tower", "connector", "fusion", "language_model", "objectives"]
 
@@ -33,9 +35,24 @@ class ModelConfig(Config):
     """What turns patches into visual tokens."""
     fusion: FusionConfig = field(default_factory=Inline.Config)
     """Where visual tokens and the language model meet."""
-    vision_layer: int = -2
+    vision_layer: Layers = PENULTIMATE
     """Layer of the tower whose output is used: 1 the first block, -2 the last block but one, -1
-    the tower's own output with its final norm."""
+    the tower's own output with its final norm. Several layers stand side by side."""
+    beside: tuple[TowerChoice, ...] = ()
+    """Further vision towers, whose patches are brought to the grid of the first and stand beside
+    its own."""
+    vision_prefix: bool = False
+    """Let the connector read the tower's class and register tokens, too, if it can."""
+    image_size: int | None = None
+    """Height and width of what the tower is shown, pixels; its own when None. Its learned positions
+    are interpolated."""
+    image_resize: ResizeStrategy = "naive"
+    """How a picture of any shape is brought to the size: stretched (naive), its middle cut out
+    (crop), padded (letterbox, corner_pad), or as a whole and in tiles."""
+    max_tiles: int | None = None
+    """Most tiles of one picture beside the view of the whole, for the strategy `tiles`."""
+    qformer_tokenizer: str | None = None
+    """Tokenizer of a connector that reads what is asked: `microworld:NAME`, folder or hub id."""
     chat_template: str | None = None
     """Chat template in place of the language model's own: one of `isthmus.chat_templates()`, or a
     Jinja file."""

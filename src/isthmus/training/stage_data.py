@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 from accelerate import Accelerator
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from isthmus.data.ahead import made_ahead
 from isthmus.data.cache import cache_root
-from isthmus.data.dataset import ConversationDataset, read_pixels
+from isthmus.data.dataset import ConversationDataset
 from isthmus.data.order import share
 from isthmus.data.processor import Processor
 from isthmus.data.vetting import QUARANTINE_FILE, Rejected
+from isthmus.data.views import read_views
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.training.feature_store import FeatureStore, StoreReport
 from isthmus.training.read_data import ReadData, read_data
@@ -25,6 +26,13 @@ from isthmus.training.step import Piece, autocast
 
 _UNSEEN_BY_FEATURES = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version"})
 """Keys of a tower's configuration that do not change what it sees."""
+
+
+_SEEN_BY_FEATURES = (
+    *("vision_config", "vision_layer", "vision_beside", "vision_prefix"),
+    *("image_size", "image_mean", "image_std", "image_resample", "image_resize"),
+)
+"""Keys of a model's configuration that do."""
 
 
 @final
@@ -128,25 +136,40 @@ def open_store(
         model: holds the tower.
         tower: fingerprint of the tower's weights.
         dtype: number format of the computation, and on disk.
+
+    Raises:
+        ValueError: pictures have several views, of which a store would hold one.
     """
+    if model.config.max_tiles is not None:
+        raise ValueError(
+            f"image_resize is {model.config.image_resize!r}, so that pictures have a number of "
+            "views of their own, and the feature store holds one of each; set feature_store to "
+            "False"
+        )
     config = model.config
-    rows, columns = config.grid
-    vision = config.vision_config.to_dict().items()
-    about: dict[str, Any] = {
-        "weights": tower,
-        "vision_config": {k: v for k, v in vision if k not in _UNSEEN_BY_FEATURES},
-        **{
-            name: getattr(config, name)
-            for name in ("vision_layer", "image_size", "image_mean", "image_std", "image_resample")
-        },
-    }
+    written = config.to_dict()
+    for encoder in (t["vision_config"] for t in (written, *written["vision_beside"])):
+        for name in _UNSEEN_BY_FEATURES & encoder.keys():
+            del encoder[name]
     return FeatureStore(
         cache_root() / "features",
-        about,
-        num_patches=rows * columns,
-        d_vision=config.vision_config.hidden_size,
+        {"weights": tower, **{name: written[name] for name in _SEEN_BY_FEATURES}},
+        num_patches=_num_states(model),
+        d_vision=config.d_vision,
         dtype=dtype,
     )
+
+
+def _num_states(model: IsthmusForConditionalGeneration) -> int:
+    """Returns how many vectors the tower gives of an image."""
+    config = model.config
+    if not config.vision_prefix:
+        rows, columns = config.grid
+        return rows * columns
+    # How many tokens stand before the patches, only the tower knows.
+    black = torch.zeros(1, 3, *reversed(config.resize.size), device=model.device)
+    with torch.no_grad():
+        return model.encode_images(black).states.shape[1]
 
 
 def pieces_of(
@@ -181,10 +204,10 @@ class _Encode:
     stage: Stage
 
     @torch.no_grad()
-    def __call__(self, paths: Iterable[Path]) -> Float[Tensor, "images patches d_vision"]:
+    def __call__(self, paths: Iterable[Path]) -> Float[Tensor, "images seen d_vision"]:
         """Returns what the tower sees of each image."""
         pixels = made_ahead(
-            lambda path: read_pixels(path, self.processor), paths, self.stage.num_workers
+            lambda path: read_views(path, self.processor), paths, self.stage.num_workers
         )
         with autocast(self.device, self.dtype):
-            return self.model.encode_images(torch.stack(list(pixels)).to(self.device)).features
+            return self.model.encode_images(torch.cat(list(pixels)).to(self.device)).states

@@ -7,14 +7,7 @@ towers that want different normalisation can share one batch of pixels.
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
-import torch
-from jaxtyping import UInt8
-from PIL import Image
-from torch import Tensor
 from transformers import AutoImageProcessor, PreTrainedConfig
-
-from isthmus.data.images import as_seen
 
 
 @final
@@ -30,22 +23,6 @@ class Preprocessing:
     """Standard deviation of each channel, on the scale of 0 to 1."""
     resample: int
     """Pillow's number of the interpolation that resizes."""
-
-
-def stretch(
-    image: Image.Image, *, image_size: int, resample: int
-) -> UInt8[Tensor, "3 height width"]:
-    """Returns an image as bytes: as a person sees it, stretched to a square.
-
-    Differs: some towers (CLIP) were trained on the middle of each image; here all of it is seen.
-
-    Args:
-        image: of any size and mode.
-        image_size: height and width of the square, pixels.
-        resample: Pillow's number of the interpolation.
-    """
-    resized = as_seen(image).resize((image_size, image_size), Image.Resampling(resample))
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
 def read_preprocessing(vision: str, config: PreTrainedConfig) -> Preprocessing:

@@ -5,7 +5,8 @@ What lies behind that layer is not there: no compute, no memory, no keys in a ch
 
 import inspect
 from collections.abc import Sequence
-from typing import final
+from functools import partial
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, UInt8
@@ -23,29 +24,44 @@ class VisionTower(nn.Module):
 
     Layers are counted as in the `hidden_states` of a transformers model: 1 is the output of the
     first block, -2 that of the last block but one, each as it leaves the block. -1 is the tower's
-    own `last_hidden_state`, with the final norm where the tower applies one.
+    own `last_hidden_state`, with the final norm where the tower applies one. Of several layers the
+    outputs stand side by side in each patch.
 
     Differs: transformers counts -1 as the output of the last block before the final norm; ask for
     that with the number of blocks.
     """
 
     def __init__(
-        self, encoder: PreTrainedModel, *, layer: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        encoder: PreTrainedModel,
+        *,
+        layers: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        keeps_prefix: bool = False,
     ) -> None:
-        """Takes an encoder and cuts off what lies behind the layer.
+        """Takes an encoder and cuts off what lies behind the last of the layers.
 
         Args:
             encoder: a vision transformer with a class attribute `main_input_name` of pixels.
-            layer: which block's output to use.
+            layers: which blocks' outputs to use.
             mean: mean of each channel, on the scale of 0 to 1.
             std: standard deviation of each channel, on the scale of 0 to 1.
+            keeps_prefix: hand on the class and register tokens, too.
 
         Raises:
             ValueError: the encoder is no plain vision transformer, or has no such layer.
         """
         super().__init__()
-        _cut(encoder, layer)
+        depths = {layer: num_blocks_kept(encoder.config, layer) for layer in layers}
+        # What the encoder itself gives: its own output, else that of the last block that is left.
+        self.last = -1 if -1 in layers else max(depths, key=depths.__getitem__)
+        blocks = _cut(encoder, self.last)
+        self.layers, self.keeps_prefix = tuple(layers), keeps_prefix
         self.encoder = encoder
+        self._outputs: dict[int, Tensor] = {}
+        for layer in set(layers) - {self.last}:
+            blocks[depths[layer] - 1].register_forward_hook(partial(self._keep, layer))
         # Python numbers, not buffers: casting the model to bfloat16 must not round them.
         self.mean, self.std = tuple(mean), tuple(std)
         forward = inspect.signature(type(encoder).forward).parameters
@@ -69,7 +85,7 @@ class VisionTower(nn.Module):
         native = (height, width) == _pair(self.encoder.config.image_size)
         resized = {"interpolate_pos_encoding": True} if self.interpolates and not native else {}
         normalized = ((scaled - mean) / std).to(self.encoder.dtype)
-        states = self.encoder(pixel_values=normalized, **resized).last_hidden_state
+        states = self._states(normalized, resized)
         num_prefix = states.shape[1] - rows * columns
         if states.ndim != 3 or num_prefix < 0:
             raise ValueError(
@@ -77,7 +93,23 @@ class VisionTower(nn.Module):
                 f"{height} x {width} pixels; expected {rows * columns} patches each"
             )
         # Class and register tokens stand before the patches.
-        return Patches(features=states[:, num_prefix:], grid=(rows, columns))
+        return Patches(
+            features=states[:, num_prefix:],
+            grid=(rows, columns),
+            prefix=states[:, :num_prefix] if self.keeps_prefix else None,
+        )
+
+    def _states(self, pixels: Tensor, options: dict[str, bool]) -> Tensor:
+        """Returns the outputs of the layers, side by side."""
+        last = self.encoder(pixel_values=pixels, **options).last_hidden_state
+        if len(self.layers) == 1:
+            return last
+        outputs = {**self._outputs, self.last: last}
+        self._outputs.clear()
+        return torch.cat([outputs[layer] for layer in self.layers], dim=-1)
+
+    def _keep(self, layer: int, block: nn.Module, _: Any, output: Any) -> None:
+        self._outputs[layer] = output if isinstance(output, Tensor) else output[0]
 
 
 def vision_part(config: PreTrainedConfig) -> PreTrainedConfig:
@@ -128,20 +160,15 @@ def num_blocks_kept(config: PreTrainedConfig, layer: int) -> int:
     return kept
 
 
-def load_tower(
-    vision: str, *, layer: int, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype
-) -> VisionTower:
-    """Loads a pretrained tower, from a model that holds one or from one that is one.
+def load_encoder(vision: str, *, dtype: torch.dtype) -> tuple[PreTrainedModel, set[str]]:
+    """Loads a pretrained encoder, from a model that holds one or from one that is one.
 
     Args:
         vision: local folder or hub id.
-        layer: which block's output to use, see `VisionTower`.
-        mean: mean of each channel, on the scale of 0 to 1.
-        std: standard deviation of each channel, on the scale of 0 to 1.
         dtype: of the weights.
 
-    Raises:
-        ValueError: weights are missing, or the tower cannot be used.
+    Returns:
+        The encoder, and the names of weights that were drawn afresh, since none were found.
     """
     config = vision_part(read_config(vision))
     # Loading a part of a larger model reports every other key as unexpected; that is no news.
@@ -153,18 +180,11 @@ def load_tower(
         )
     finally:
         logging.set_verbosity(verbosity)
-    tower = VisionTower(encoder, layer=layer, mean=mean, std=std)
-    needed = {name for name, _ in encoder.named_parameters()}
-    if absent := sorted(needed & set(report["missing_keys"])):
-        raise ValueError(
-            f"{vision!r} lacks weights of its {config.model_type} tower, such as {absent[0]!r}; "
-            "save the vision model on its own and give that folder"
-        )
-    return tower
+    return encoder, set(report["missing_keys"])
 
 
-def _cut(encoder: PreTrainedModel, layer: int) -> None:
-    """Removes the blocks behind the layer, and what follows the blocks."""
+def _cut(encoder: PreTrainedModel, layer: int) -> nn.ModuleList:
+    """Removes the blocks behind the layer, and what follows the blocks; returns what is left."""
     config = encoder.config
     kept = num_blocks_kept(config, layer)
     found = [
@@ -184,6 +204,7 @@ def _cut(encoder: PreTrainedModel, layer: int) -> None:
         is_norm = "norm" in type(getattr(encoder, name)).__name__.lower()
         if not (is_norm and layer == -1):
             setattr(encoder, name, nn.Identity())
+    return blocks
 
 
 def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:

@@ -40,16 +40,16 @@ def _gated(golden: Golden) -> Computed:
 
     def media(time: Tensor, *, all_of_them: bool = sees_all) -> Media:
         # Every slot holds media here, also those that no word marks.
-        first, has_images = torch.zeros_like(time), torch.ones_like(time, dtype=torch.bool)
-        return Media(tokens, time, first, has_images, sees_all=all_of_them)
+        first, last = torch.zeros_like(time), torch.full_like(time, tokens.shape[1])
+        return Media(tokens, time, first, last, sees_all=all_of_them)
 
     located = media(marks.cumsum(1))
     hidden = block(states, located)
     step = inputs["text_step"]
     after = media(marks.sum(1, keepdim=True).expand(-1, step.shape[1]))
     # Without locations nothing is masked: each word comes after all media.
-    last = torch.full_like(marks, tokens.shape[1], dtype=torch.long)
-    unmasked = media(last, all_of_them=True)
+    behind = torch.full_like(marks, tokens.shape[1], dtype=torch.long)
+    unmasked = media(behind, all_of_them=True)
     outputs = {
         "attention": block.attend(states, located),
         "cached_step": block(step, after),
