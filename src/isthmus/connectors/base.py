@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from isthmus import kinds
 from isthmus.axes import Patches, VisualTokens
 from isthmus.config import KindConfig
+from isthmus.connectors._qformer_text import TextSide
 
 
 class Connector(nn.Module, ABC):
@@ -55,6 +56,20 @@ class Connector(nn.Module, ABC):
         numbers = torch.arange(tokens.shape[1], device=tokens.device)
         mask = numbers < torch.tensor(counts, device=tokens.device)[:, None]
         return VisualTokens(features=tokens, mask=mask)
+
+    def start_from(self, folder: str) -> None:
+        """Takes over what a pretrained model has for this connector, in place.
+
+        Args:
+            folder: local folder or hub id of the pretrained model.
+
+        Raises:
+            ValueError: this connector starts from none, or the model does not fit.
+        """
+        raise ValueError(
+            f"the connector {self.config.kind!r} starts from no pretrained model, so {folder!r} "
+            "would be ignored; leave out connector_start"
+        )
 
     def reset_parameters(self) -> None:
         """Draws fresh weights.
@@ -105,9 +120,21 @@ class ConnectorConfig(KindConfig, ABC, package="isthmus.connectors", constant="C
         return False
 
     @property
-    def max_instruction(self) -> int | None:
-        """Tokens of the longest instruction that is read beside the patches; None: none is."""
+    def instruction_side(self) -> TextSide | None:
+        """The side that reads an instruction beside the patches; None where there is none."""
         return None
+
+    def fitted(self, start: str, *, language: str) -> "ConnectorConfig":
+        """Returns the configuration with all that a pretrained model decides of it.
+
+        Args:
+            start: local folder or hub id of the model that the connector is to start from.
+            language: local folder or hub id of the language model that reads its tokens.
+
+        Raises:
+            ValueError: it cannot start from such a model.
+        """
+        return self
 
     @property
     def boundaries(self) -> tuple[int, int]:

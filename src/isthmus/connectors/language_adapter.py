@@ -99,6 +99,15 @@ class LanguageAdapter(Connector):
             """Returns what the resampler gives; the language model keeps their number."""
             return self.resampler.num_tokens(grid)
 
+        def fitted(self, start: str, *, language: str) -> "ConnectorConfig":
+            """Returns the architecture of a pretrained adapter, and both magnitudes."""
+            return from_language_model(
+                start,
+                attention=self.attention,
+                output_rms=embedding_rms(language),
+                resampler=self.resampler,
+            )
+
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
     ) -> None:
@@ -126,6 +135,10 @@ class LanguageAdapter(Connector):
         """Draws fresh weights; each part knows how to draw its own."""
         for part in (self.resampler, self.body, self.projection):
             part.reset_parameters()
+
+    def start_from(self, folder: str) -> None:
+        """Takes the body of a small language model; see `load_adapter_weights`."""
+        load_adapter_weights(self, folder)
 
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:
         """Reads the patches, then what was read."""

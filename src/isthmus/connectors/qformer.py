@@ -94,9 +94,9 @@ class QFormer(Connector):
             return True
 
         @property
-        def max_instruction(self) -> int | None:
-            """Returns the positions of the side that reads an instruction, if there is one."""
-            return None if self.text is None else self.text.num_positions
+        def instruction_side(self) -> TextSide | None:
+            """Returns the side that reads an instruction, if there is one."""
+            return self.text
 
         def body(self, d_vision: int) -> BodySettings:
             """Returns what the body is built from."""
@@ -140,6 +140,12 @@ class QFormer(Connector):
         if self.text is not None:
             nn.init.normal_(self.text.words.weight, std=STD)
             nn.init.normal_(self.text.positions.weight, std=STD)
+
+    def start_from(self, folder: str) -> None:
+        """Fills body and text side with a BERT, as BLIP-2 does; see `init_from_bert`."""
+        from isthmus.connectors._bert import init_from_bert  # it knows this class
+
+        init_from_bert(self, folder)
 
     def forward(
         self, patches: Patches, instruction: Instruction | None = None

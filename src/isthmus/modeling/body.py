@@ -84,7 +84,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
         patches = patches.to(dtype)
         if instruction is None:
             return self.connector(patches)
-        if self.config.connector.max_instruction is None:
+        if self.config.connector.instruction_side is None:
             raise ValueError(
                 f"an instruction came with the images, but the connector "
                 f"{self.config.connector.kind!r} reads none as it is set; leave out qformer_* "

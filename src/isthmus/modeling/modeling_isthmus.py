@@ -145,9 +145,11 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         """Returns what the vision tower sees: what the feature store keeps of an image."""
         return self.model.encode_images(pixel_values)
 
-    def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+    def get_image_features(
+        self, pixel_values: Tensor, *asked: Tensor, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
         """Returns the visual tokens of images, as `pooler_output`; see `IsthmusModel`."""
-        return self.model.get_image_features(pixel_values, **kwargs)
+        return self.model.get_image_features(pixel_values, *asked, **kwargs)
 
     def logits_of(self, hidden: Float[Tensor, "*rows d_hidden"]) -> Float[Tensor, "*rows vocab"]:
         """Returns the logits of hidden states, as the language model's own class gives them."""
@@ -169,6 +171,8 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         num_items_in_batch: int | Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         mm_encoder_outputs: dict[str, Any] | None = None,
+        qformer_input_ids: Int[Tensor, "images asked"] | None = None,
+        qformer_attention_mask: Int[Tensor, "images asked"] | None = None,
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> IsthmusOutput:
@@ -190,6 +194,8 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
                 tokens of this batch.
             logits_to_keep: how many last positions to give logits for (0: all), or which.
             mm_encoder_outputs: the same images as visual tokens, under the key `image`.
+            qformer_input_ids: what is asked about each image, in the connector's own vocabulary.
+            qformer_attention_mask: 1 at its words.
             use_cache: whether keys and values are kept; not when labels are given.
             **kwargs: passed on to the language model.
 
@@ -211,6 +217,8 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             pixel_values=pixel_values,
             patch_features=patch_features,
             mm_encoder_outputs=mm_encoder_outputs,
+            qformer_input_ids=qformer_input_ids,
+            qformer_attention_mask=qformer_attention_mask,
             use_cache=use_cache,
             **kwargs,
         )

@@ -99,7 +99,8 @@ class IsthmusProcessor(ProcessorMixin):
 
         Raises:
             ValueError: the tokenizer gives the placeholder another id than the model, or the
-                connector reads instructions and has no tokenizer, or the other way round.
+                connector reads instructions and has no tokenizer that fits, or the other way
+                round.
         """
         if (found := token_id(tokenizer, config.image_token)) != config.image_token_id:
             raise ValueError(
@@ -111,13 +112,18 @@ class IsthmusProcessor(ProcessorMixin):
                 "the tokenizer names no end token, so that the decoder would never learn to end an "
                 "answer; set tokenizer.eos_token and save it again"
             )
-        longest = config.connector.max_instruction
-        if (qformer_tokenizer is None) != (longest is None):
+        side = config.connector.instruction_side
+        if (qformer_tokenizer is None) != (side is None):
             given = "no tokenizer" if qformer_tokenizer is None else "a tokenizer"
-            reads = "reads no instruction" if longest is None else "reads instructions"
+            reads = "reads no instruction" if side is None else "reads instructions"
             raise ValueError(
                 f"the connector {config.connector.kind!r} {reads} as it is set, and came with "
                 f"{given} for them; set qformer.text and qformer_tokenizer together, or neither"
+            )
+        if side and qformer_tokenizer and len(qformer_tokenizer) > side.vocab_size:
+            raise ValueError(
+                f"qformer_tokenizer has {len(qformer_tokenizer)} entries, and the connector a "
+                f"vocabulary of {side.vocab_size}; set qformer.text.vocab_size"
             )
         width, height = config.resize.size
         image_processor = ViTImageProcessorPil(
@@ -137,7 +143,7 @@ class IsthmusProcessor(ProcessorMixin):
             num_image_tokens=config.num_placeholders,
             image_resize=config.image_resize,
             max_tiles=config.max_tiles,
-            max_instruction=longest,
+            max_instruction=side and side.num_positions,
             is_encoder_decoder=config.is_encoder_decoder,
         )
         processor.qformer_tokenizer = qformer_tokenizer

@@ -16,7 +16,7 @@ from isthmus.training.stage import FileData, MicroworldData, ModelConfig
 from isthmus.vision.tower import VisionTower
 
 _CHOICES = (
-    *("connector", "fusion", "vision_layer", "vision_prefix"),
+    *("fusion", "vision_layer", "vision_prefix"),
     *("image_size", "image_resize", "max_tiles"),
 )
 """Fields of a `ModelConfig` that decide the architecture as they are."""
@@ -30,13 +30,20 @@ def build_model(
     Raises:
         ValueError: a part cannot be used, or the chat template does not tell the answers.
     """
+    language, connector = located(config.language), config.connector
+    start = config.connector_start and located(config.connector_start)
+    if start:
+        connector = connector.fitted(start, language=language)
     choices: dict[str, Any] = {
         "vision": located(config.vision),
-        "language": located(config.language),
+        "language": language,
+        "connector": connector,
         "beside": [replace(tower, name=located(tower.name)) for tower in config.beside],
         **{name: getattr(config, name) for name in _CHOICES},
     }
     model = IsthmusForConditionalGeneration.from_towers(**choices, four_bit=config.four_bit)
+    if start:
+        model.model.connector.start_from(start)
     if config.attention is not None:
         encoders = [m for m in model.model.vision_tower.modules() if isinstance(m, VisionTower)]
         for part in (*(tower.encoder for tower in encoders), model.model.language_model):

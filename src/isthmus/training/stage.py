@@ -33,6 +33,9 @@ class ModelConfig(Config):
     """Language model: `microworld:NAME`, a local folder or a hub id."""
     connector: ConnectorConfig
     """What turns patches into visual tokens."""
+    connector_start: str | None = None
+    """Pretrained model that the connector starts from: a BERT for `qformer`, a small language model
+    for `language_adapter`; `microworld:NAME`, folder or hub id. None draws fresh weights."""
     fusion: FusionConfig = field(default_factory=Inline.Config)
     """Where visual tokens and the language model meet."""
     vision_layer: Layers = PENULTIMATE
