@@ -38,7 +38,7 @@ def build_model(
         "vision": located(config.vision),
         "language": language,
         "connector": connector,
-        "beside": [replace(tower, name=located(tower.name)) for tower in config.beside],
+        "beside": [replace(t, name=located(t.name)) for t in config.towers_beside()],
         **{name: getattr(config, name) for name in _CHOICES},
     }
     model = IsthmusForConditionalGeneration.from_towers(**choices, four_bit=config.four_bit)

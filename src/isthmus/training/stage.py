@@ -41,9 +41,13 @@ class ModelConfig(Config):
     vision_layer: Layers = PENULTIMATE
     """Layer of the tower whose output is used: 1 the first block, -2 the last block but one, -1
     the tower's own output with its final norm. Several layers stand side by side."""
-    beside: tuple[TowerChoice, ...] = ()
+    beside: tuple[str, ...] = ()
     """Further vision towers, whose patches are brought to the grid of the first and stand beside
     its own."""
+    beside_layer: tuple[int, ...] = ()
+    """Layer of each of these; as `vision_layer` when empty."""
+    beside_image_size: tuple[int, ...] = ()
+    """Height and width of what each of these is shown, pixels; their own when empty."""
     vision_prefix: bool = False
     """Let the connector read the tower's class and register tokens, too, if it can."""
     image_size: int | None = None
@@ -65,6 +69,30 @@ class ModelConfig(Config):
     attention: str | None = None
     """Attention kernel while training, by transformers' name (`eager`, `sdpa`,
     `flash_attention_2`, ...); None leaves the choice to transformers. Not saved with the model."""
+
+    def __post_init__(self) -> None:
+        """Checks that the settings of the towers beside the first are as many as they are.
+
+        Raises:
+            ValueError: they are not.
+        """
+        for name in ("beside_layer", "beside_image_size"):
+            given = getattr(self, name)
+            if given and len(given) != len(self.beside):
+                raise ValueError(
+                    f"{name} has {len(given)} values for {len(self.beside)} towers beside the "
+                    "first; give one for each, or none"
+                )
+
+    def towers_beside(self) -> list[TowerChoice]:
+        """Returns the towers beside the first, and what is taken from each."""
+        num = len(self.beside)
+        layers = self.beside_layer or (self.vision_layer,) * num
+        sizes = self.beside_image_size or (None,) * num
+        return [
+            TowerChoice(name=name, layer=layer, image_size=size)
+            for name, layer, size in zip(self.beside, layers, sizes, strict=True)
+        ]
 
 
 @final

@@ -1,9 +1,8 @@
-"""A vision tower as it is named in a recipe, and what it comes to."""
+"""A pretrained vision tower as a user chooses it, and what it comes to."""
 
 from dataclasses import dataclass
 from typing import final
 
-from isthmus.config import Config
 from isthmus.pretrained import read_config
 from isthmus.vision.fused import TowerConfig
 from isthmus.vision.preprocessing import Preprocessing, read_preprocessing
@@ -18,13 +17,13 @@ Layers = int | tuple[int, ...]
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TowerChoice(Config):
+class TowerChoice:
     """A pretrained vision tower, and what is taken from it."""
 
     name: str
-    """`microworld:NAME`, a local folder or a hub id."""
+    """Local folder or hub id of the tower, or of a model that holds one."""
     layer: Layers = PENULTIMATE
-    """Layers counted as in `ModelConfig.vision_layer`."""
+    """Which layers' outputs are used, see `VisionTower`."""
     image_size: int | None = None
     """Height and width of what the tower is shown, pixels; its own when None. Its learned
     positions are interpolated."""
