@@ -19,13 +19,12 @@ from isthmus.data.images import as_seen
 from isthmus.geometry.resize import Resize, ResizeStrategy
 from isthmus.language.tokenizer import IMAGE_TOKEN, load_tokenizer, token_id
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
+from isthmus.modeling.message_parts import as_text, images_of, instructions_of
 from isthmus.modeling.shim import AUTO_MAP, write_shim
 from isthmus.vision.views import padding_colour, views
 
 QFORMER_TOKENIZER = "qformer_tokenizer"
 """Folder in a checkpoint that holds the tokenizer of a connector that reads instructions."""
-IMAGE_SOURCES = ("image", "url", "path", "base64")
-"""Keys under which an image part of a message holds its image."""
 
 
 class IsthmusProcessor(ProcessorMixin):
@@ -284,14 +283,14 @@ class IsthmusProcessor(ProcessorMixin):
         template = self._resolve_chat_template(chat_template)
         if self.image_token not in template:
             conversations, is_batched = self._normalize_conversations(conversation)
-            images = [_images_of(messages) for messages in conversations]
-            flat = [self._as_text(messages) for messages in conversations]
+            images = [images_of(messages) for messages in conversations]
+            flat = [as_text(messages, self.image_token) for messages in conversations]
             conversation = flat if is_batched else flat[0]
             if any(images):
                 given = {"images": images if is_batched else images[0]}
                 processor_kwargs = {**given, **(processor_kwargs or {})}
                 if self.qformer_tokenizer is not None and kwargs.get("tokenize"):
-                    words = [line for each in conversations for line in _instructions_of(each)]
+                    words = [line for each in conversations for line in instructions_of(each)]
                     processor_kwargs.setdefault("instructions", words)
         return super().apply_chat_template(
             conversation, chat_template=chat_template, processor_kwargs=processor_kwargs, **kwargs
@@ -344,51 +343,8 @@ class IsthmusProcessor(ProcessorMixin):
             num_image_patches=counts,
         )
 
-    def _as_text(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Returns the messages with one text each."""
-
-        def text_of(part: dict[str, Any]) -> str:
-            if part["type"] == "image":
-                return self.image_token
-            if part["type"] == "text":
-                return part["text"]
-            raise ValueError(
-                f"a message holds a part of type {part['type']!r}; expected 'image' or 'text'"
-            )
-
-        return [
-            message
-            if not isinstance(message.get("content"), list)
-            else {**message, "content": "".join(map(text_of, message["content"]))}
-            for message in messages
-        ]
-
 
 def _pictures(images: Any) -> list[Image.Image]:
     """Returns images of any of transformers' forms, nested or not, as Pillow's."""
     flat: list[Any] = make_flat_list_of_images(images)  # type: ignore[assignment]
     return [image if isinstance(image, Image.Image) else to_pil_image(image) for image in flat]
-
-
-def _images_of(messages: list[dict[str, Any]]) -> list[Any]:
-    """Returns the images that the parts of a conversation hold, in reading order."""
-    return [
-        part[source]
-        for message in messages
-        if isinstance(message.get("content"), list)
-        for part in message["content"]
-        if part["type"] == "image"
-        for source in IMAGE_SOURCES
-        if source in part
-    ]
-
-
-def _instructions_of(messages: list[dict[str, Any]]) -> list[str]:
-    """Returns the words of the message around each image of a conversation, in reading order."""
-    found = []
-    for message in messages:
-        if isinstance(message.get("content"), list):
-            parts = message["content"]
-            words = "".join(part["text"] for part in parts if part["type"] == "text")
-            found += [words.strip()] * sum(part["type"] == "image" for part in parts)
-    return found
