@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -19,6 +19,9 @@ from transformers import (
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor
+from isthmus.pretrained import read_config
+from isthmus.vision.fused import TowerConfig
+from isthmus.vision.tower import VisionTower, vision_part
 
 IMAGE_SIZE = 32
 PATCH_SIZE = 8
@@ -126,33 +129,64 @@ def tiny_vision(family: str = "siglip_vision_model", *, seed: int = 0) -> PreTra
     return _spread(model)
 
 
+def load_tower(folder: str, layer: int, *, mean: list[float], std: list[float]) -> VisionTower:
+    """A tower of a folder, which need not hold an image processor."""
+    config = TowerConfig(
+        encoder=vision_part(read_config(folder)),
+        layers=(layer,),
+        image_size=IMAGE_SIZE,
+        mean=tuple(mean),
+        std=tuple(std),
+    )
+    return config.load(folder, dtype=torch.float32).eval()
+
+
 def save_language(folder: Path, family: str = "llama", **changes: Any) -> str:
     """Saves a language model and its tokenizer, as a user's folder holds them."""
+    if family == "t5":
+        return save_t5(folder, **changes)
     tiny_lm(family, **changes).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return str(folder)
 
 
-def save_t5(folder: Path, **changes: Any) -> str:
-    """Saves a language model with an encoder, and its tokenizer."""
+def save_t5(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    family: str = "t5",
+    **changes: Any,
+) -> str:
+    """Saves T5 or one of its kin, and its tokenizer: of bytes, as ByT5's is."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "t5",
-        vocab_size=len(tiny_tokenizer()),
-        d_model=40,
-        d_kv=10,
-        d_ff=64,
-        num_layers=2,
-        num_heads=4,
-        dropout_rate=0.0,
-        decoder_start_token_id=2,
-        pad_token_id=2,
-        eos_token_id=1,
-        **changes,
-    )
+    tokenizer = tokenizer or t5_byte_tokenizer()
+    settings = {
+        "vocab_size": len(tokenizer),
+        "d_model": 40,
+        "d_kv": 10,
+        "d_ff": 64,
+        "num_layers": 2,
+        "num_heads": 4,
+        "dropout_rate": 0.0,
+        "decoder_start_token_id": tokenizer.pad_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = AutoConfig.for_model(family, **settings | changes)
     _spread(AutoModelForSeq2SeqLM.from_config(config)).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def t5_byte_tokenizer() -> PreTrainedTokenizerBase:
+    """The byte-level tokenizer as one of T5's kin: an end mark, no begin mark, no template."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=tiny_tokenizer().backend_tokenizer, eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", tokenizer.eos_token_id)]
+    )
+    return tokenizer
 
 
 def save_vision(folder: Path, family: str = "siglip_vision_model") -> str:
@@ -171,11 +205,11 @@ def tiny_model(
         "language": save_language(folder / language, language),
     }
     torch.manual_seed(0)
+    of_model = {name: value for name, value in choices.items() if name != "qformer_tokenizer"}
+    of_processor = {name: value for name, value in choices.items() if name != "dtype"}
     return (
-        IsthmusForConditionalGeneration.from_towers(**towers, **choices),
-        IsthmusProcessor.from_towers(
-            **towers, **{name: value for name, value in choices.items() if name != "dtype"}
-        ),
+        IsthmusForConditionalGeneration.from_towers(**towers, **of_model),
+        IsthmusProcessor.from_towers(**towers, **of_processor),
     )
 
 

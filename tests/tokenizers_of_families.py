@@ -1,5 +1,6 @@
 """Small tokenizers built as those of the language model families are: same parts, few merges."""
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Tokenizer
 
 _TEXT = [
     "What colour is the ring? It is red, and larger than the two blue stars beside it.",
@@ -69,6 +70,20 @@ def _sentencepiece(*, prefix: bool, extra: tuple[str, ...] = ()) -> PreTrainedTo
     backend.pre_tokenizer = None
     backend.post_processor = _beginning(backend, "<s>")
     return _fast(backend, bos="<s>", eos="</s>")
+
+
+def t5_tokenizer() -> PreTrainedTokenizerBase:
+    """T5's kind: pieces with probabilities, blanks of any kind as one, an end mark and no begin."""
+    learner = Tokenizer(models.Unigram())
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False
+    )
+    learner.train_from_iterator(_TEXT * 3, trainer)
+    pieces = json.loads(learner.to_str())["model"]["vocab"]
+    return T5Tokenizer(vocab=[(piece, score) for piece, score in pieces], extra_ids=0)
 
 
 def _train(backend: Tokenizer, specials: list[str], *, alphabet: list[str]) -> None:

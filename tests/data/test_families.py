@@ -66,8 +66,9 @@ def test_exactly_the_answers_are_learned(tmp_path: Path, family: str, choice: st
         end = f"<|im_end|>{end}"
     if family == "gemma" and choice is None:
         end = "<end_of_turn>"
-    # CogVLM ends only the last answer; of the others, a newline that belongs to no answer ends it.
-    ends = ["", "", end] if choice and choice.startswith("cogvlm") else [end] * 3
+    # Some end only the last answer; of the others, a newline that belongs to no answer ends it.
+    last_alone = choice is not None and (choice == "lines" or choice.startswith("cogvlm"))
+    ends = ["", "", end] if last_alone else [end] * 3
     assert [text.replace(f" {end}", end) for text in found] == [
         f"{answer}{mark}" for answer, mark in zip(ANSWERS, ends, strict=True)
     ]
@@ -90,6 +91,7 @@ def test_a_prompt_is_what_stood_before_the_answer(
 
 EXPECTED = {
     "plain": "<image>Hm?\nred</s>\nSo?\nno</s>\n",
+    "lines": "<image>Hm?\nred\nSo?\nno</s>",
     "in_out": "In: <image>Hm?\nOut: red</s>In: So?\nOut: no</s>",
     "vicuna": "A chat between a curious user and an artificial intelligence assistant. The "
     "assistant gives helpful, detailed, and polite answers to the user's questions. USER: "

@@ -144,6 +144,15 @@ def test_a_choice_scores_the_summed_log_likelihood_of_its_tokens(vlm: TinyVlm) -
     assert small["c"].log_likelihoods == pytest.approx(expected, abs=SUMMED)
 
 
+def test_a_choice_may_be_longer_than_all_that_stands_behind_the_picture_of_another(
+    vlm: TinyVlm,
+) -> None:
+    choices = ("a", "quite long " * 5)
+    asked = Choose(id="c", prompt=vlm.prompt("?", 2), choices=choices)
+    expected = [likelihood_by_loss(vlm, asked, choice) for choice in choices]
+    assert run(vlm, asked)["c"].log_likelihoods == pytest.approx(expected, rel=1e-4)
+
+
 def test_choose_picks_what_the_model_was_taught(vlm: TinyVlm) -> None:
     asked = Choose(id="c", prompt=vlm.prompt("which?", 2), choices=("a", "b", "d"))
     values = run(vlm, asked)["c"].log_likelihoods

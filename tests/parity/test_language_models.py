@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from isthmus import IsthmusForConditionalGeneration
+from isthmus.fusion.inline import Inline
 from isthmus.fusion.visual_expert import VisualExpert
 from isthmus.language.backbone import take_apart, text_config_of
 from isthmus.language.head import HeadArithmetic, build_head
@@ -196,11 +197,24 @@ def test_a_language_model_with_an_encoder_writes_as_ever(
         assert torch.equal(again(**shown, labels=written[:1]).loss, one)
 
 
-def test_an_encoder_takes_no_gated_blocks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["mt5", "umt5", "longt5", "switch_transformers"])
+def test_kin_of_t5_write_as_ever(tmp_path: Path, family: str) -> None:
+    language = save_t5(tmp_path / family, family=family)
+    model = IsthmusForConditionalGeneration.from_towers(
+        vision=save_vision(tmp_path / "vision"), language=language, connector="linear"
+    )
+    stock = AutoModelForSeq2SeqLM.from_pretrained(language).eval()
+    asked = {"input_ids": ids(2, 9), "decoder_input_ids": ids(2, 5)}
+    with torch.no_grad():
+        assert torch.equal(model(**asked).logits, stock(**asked).logits)
+
+
+def test_an_encoder_takes_no_fusion_that_is_for_decoders(tmp_path: Path) -> None:
     towers = {"vision": save_vision(tmp_path / "v"), "language": save_t5(tmp_path / "t5")}
     for fusion, reason in (
         ("gated_cross_attention", "reads with an encoder"),
         ("visual_expert", "takes no positions"),  # its default shares one among patches
+        (Inline.Config(image_attention="full"), "leave image_attention at 'causal'"),
     ):
         with pytest.raises(ValueError, match=reason):
             IsthmusForConditionalGeneration.from_towers(**towers, fusion=fusion)

@@ -214,8 +214,8 @@ def test_a_blind_run_reads_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def no_image(*_: Any) -> None:
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr("isthmus.data.dataset.read_pixels", no_image)
-    monkeypatch.setattr("isthmus.training.stage_data.read_pixels", no_image)
+    monkeypatch.setattr("isthmus.data.dataset.read_views", no_image)
+    monkeypatch.setattr("isthmus.training.stage_data.read_views", no_image)
     recipe = tiny_recipe(tmp_path, steps=2, epochs=None, feature_store=True).blind()
     result, _ = _train(recipe, tmp_path / "blind")
     assert result.samples == 8

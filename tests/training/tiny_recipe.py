@@ -12,8 +12,11 @@ from tests.tiny_data import write_data
 TRAIN = (Part(name="connector", lr=1e-2), Part(name="language_model", lr=1e-3))
 
 
-def tiny_recipe(folder: Path, *, dropout: float = 0.1, **changes: Any) -> Recipe:
+def tiny_recipe(
+    folder: Path, *, language: str = "llama", dropout: float = 0.1, **changes: Any
+) -> Recipe:
     """One stage over 22 samples; `changes` are of the stage, those of its schedule included."""
+    dropped = {"t5": "dropout_rate"}.get(language, "attention_dropout")
     train = write_data(folder / "data", 22)
     held_out = write_data(folder / "data", 5, first=30, name="validation.jsonl")
     schedule = Schedule(batch_size=4, epochs=2)
@@ -29,7 +32,7 @@ def tiny_recipe(folder: Path, *, dropout: float = 0.1, **changes: Any) -> Recipe
     model = ModelConfig(
         vision=save_vision(folder / "vision"),
         # With dropout, a resume that forgets the random states is seen.
-        language=save_language(folder / f"language-{dropout}", attention_dropout=dropout),
+        language=save_language(folder / f"{language}-{dropout}", language, **{dropped: dropout}),
         connector=Linear.Config(),
     )
     return Recipe(

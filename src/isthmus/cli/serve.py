@@ -13,7 +13,7 @@ def main(arguments: Sequence[str]) -> None:
 
     Raises:
         ValueError: no model is named, the server's packages are not installed, or the folder holds
-            trained weights without their towers.
+            trained weights without their towers, or a model that the server would cut short.
     """
     if not arguments:
         raise ValueError("name the folder of a trained model, as in `isthmus serve runs/mine`")
@@ -27,8 +27,14 @@ def main(arguments: Sequence[str]) -> None:
 
     import isthmus  # noqa: F401 (registers the models)
     from isthmus.modeling.trained import TRAINED_FILE
+    from isthmus.pretrained import read_config
 
     for word in arguments:
+        if (Path(word) / "config.json").is_file() and read_config(word).is_encoder_decoder:
+            raise ValueError(
+                f"{word} writes with a decoder, and the server cuts as many tokens off each answer "
+                "as the question has; ask with `isthmus chat`, or with the pipeline of transformers"
+            )
         if (Path(word) / TRAINED_FILE).is_file():
             raise ValueError(
                 f"{word} holds what was trained, without the towers; save the whole first: "

@@ -14,6 +14,8 @@ from isthmus.data.conversation import EncodedConversation
 LENGTH_STEP = 32
 """Batches are as long as a multiple of this. For each new shape the kernels prepare themselves, and
 keep what they prepared: with every length its own, a run's memory grew threefold."""
+ANSWER_STEP = 8
+"""The same for the answers that a decoder writes, most of which are shorter than that."""
 
 
 def collate(
@@ -21,9 +23,12 @@ def collate(
     *,
     pad_token_id: int,
     max_length: int | None = None,
+    decoded: bool = False,
     ids: tuple[str, ...] = (),
     pixel_values: UInt8[Tensor, "images 3 height width"] | None = None,
-    patch_features: Float[Tensor, "images patches d_vision"] | None = None,
+    patch_features: Float[Tensor, "images seen d_vision"] | None = None,
+    qformer_input_ids: Int[Tensor, "images asked"] | None = None,
+    qformer_attention_mask: Int[Tensor, "images asked"] | None = None,
 ) -> Batch:
     """Returns conversations as one batch, padded on the right to the longest of them and a little.
 
@@ -31,24 +36,33 @@ def collate(
         conversations: one per sample.
         pad_token_id: id written at padding, where no attention and no loss reach it.
         max_length: positions that the language model has; no padding goes beyond.
+        decoded: whether the labels are what a decoder writes, and as long as they are.
         ids: names of the samples.
         pixel_values: images of all samples in reading order.
         patch_features: what the tower saw of them, instead.
+        qformer_input_ids: what is asked about each image.
+        qformer_attention_mask: 1 at its words.
     """
-    longest = max(len(conversation.input_ids) for conversation in conversations)
-    rounded = math.ceil(longest / LENGTH_STEP) * LENGTH_STEP
-    length = max(longest, rounded if max_length is None else min(rounded, max_length))
 
-    def padded(rows: Sequence[Tensor], value: int) -> Int[Tensor, "batch seq"]:
+    def padded(
+        rows: Sequence[Tensor], value: int, step: int = LENGTH_STEP
+    ) -> Int[Tensor, "batch seq"]:
+        longest = max(map(len, rows))
+        rounded = math.ceil(longest / step) * step
+        length = max(longest, rounded if max_length is None else min(rounded, max_length))
         # Kept as int32 in memory, but token ids are int64 to embeddings and losses.
         return torch.stack([pad(row.long(), (0, length - len(row)), value=value) for row in rows])
 
     input_ids = [conversation.input_ids for conversation in conversations]
+    labels = [conversation.labels for conversation in conversations]
     return Batch(
         input_ids=padded(input_ids, pad_token_id),
         attention_mask=padded([torch.ones_like(row) for row in input_ids], 0),
-        labels=padded([conversation.labels for conversation in conversations], IGNORED_LABEL),
+        labels=padded(labels, IGNORED_LABEL, ANSWER_STEP if decoded else LENGTH_STEP),
+        decoded=decoded,
         pixel_values=pixel_values,
         patch_features=patch_features,
+        qformer_input_ids=qformer_input_ids,
+        qformer_attention_mask=qformer_attention_mask,
         ids=ids,
     )

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from isthmus.axes import Batch
 from isthmus.data.collate import collate
-from isthmus.data.conversation import EncodedConversation, encode
-from isthmus.data.images import opened
+from isthmus.data.conversation import EncodedConversation, encode, examples
 from isthmus.data.processor import Processor
-from isthmus.data.sample import Sample
+from isthmus.data.sample import Sample, instructions
+from isthmus.data.views import num_views, read_views
 
-Features = Callable[[Sequence[Path]], Float[Tensor, "images patches d_vision"]]
+Features = Callable[[Sequence[Path]], Float[Tensor, "images seen d_vision"]]
 """Looks up what a frozen tower saw of images, so that their pixels need not be read."""
 
 _CHARACTERS_PER_TOKEN = 4
@@ -27,6 +27,7 @@ _CHARACTERS_PER_TOKEN = 4
 class ConversationDataset:
     """Samples and a processor, from which batches are made.
 
+    For a model that writes with a decoder, each answer of a sample is an example of its own.
     An encoded conversation is kept in memory: 8 bytes for each of its tokens.
     """
 
@@ -46,7 +47,7 @@ class ConversationDataset:
             max_length: longest conversation the language model takes, in tokens.
             features: looked up instead of reading pixels.
         """
-        self.samples = samples
+        self.samples = examples(samples, processor)
         self.processor = processor
         self.max_length = max_length
         self.features = features
@@ -55,14 +56,15 @@ class ConversationDataset:
         self._tokenizing = Lock()
 
     def __len__(self) -> int:
-        """Returns the number of samples."""
+        """Returns the number of examples."""
         return len(self.samples)
 
     def lengths(self) -> list[int]:
         """Returns an estimate of each length, from characters and images, without encoding."""
-        per_image = self.processor.num_image_tokens * _CHARACTERS_PER_TOKEN
+        per_view = self.processor.num_image_tokens * _CHARACTERS_PER_TOKEN
         return [
-            per_image * len(s.images) + sum(len(message.text) for message in s.messages)
+            per_view * sum(num_views(s.images, self.processor))
+            + sum(len(message.text) for message in s.messages)
             for s in self.samples
         ]
 
@@ -82,25 +84,30 @@ class ConversationDataset:
         """Returns some samples as a batch; its images are pixels or looked-up features."""
         samples = [self.samples[index] for index in indices]
         images = [path for sample in samples for path in sample.images]
+        with self._tokenizing:
+            asked = self.processor.asked(self._instructions(samples))
         return collate(
             [self.conversation(index) for index in indices],
             # Any id will do for padding: no attention and no loss reaches it.
             pad_token_id=self.processor.tokenizer.pad_token_id or 0,
             max_length=self.max_length,
+            decoded=self.processor.is_encoder_decoder,
             ids=tuple(sample.id for sample in samples),
             pixel_values=self._pixels(images) if images and self.features is None else None,
             patch_features=self.features(images) if images and self.features else None,
+            **asked,
         )
 
     def _pixels(self, paths: Sequence[Path]) -> UInt8[Tensor, "images 3 height width"]:
-        return torch.stack([read_pixels(path, self.processor) for path in paths])
+        return torch.cat([read_views(path, self.processor) for path in paths])
 
-
-def read_pixels(path: Path, processor: Processor) -> UInt8[Tensor, "3 height width"]:
-    """Returns an image file at the size of the vision tower.
-
-    Raises:
-        ValueError: the file is no image that Pillow can read.
-    """
-    with opened(path, f"the image {path}") as image:
-        return processor.pixels(image)
+    def _instructions(self, samples: Sequence[Sample]) -> list[str]:
+        """Returns what is asked about each view of each image."""
+        return [
+            line
+            for sample in samples
+            for line, count in zip(
+                instructions(sample.messages), num_views(sample.images, self.processor), strict=True
+            )
+            for _ in range(count)
+        ]

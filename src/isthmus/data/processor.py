@@ -1,5 +1,6 @@
 """What the data path asks of a processor; the real one lives in `modeling`."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import UInt8
@@ -20,8 +21,24 @@ class Processor(Protocol):
     image_token_id: int
     """Token id of the placeholder; one stands for each visual token."""
     num_image_tokens: int
-    """Visual tokens of an image."""
+    """Positions that one view of an image takes in the text."""
+    is_encoder_decoder: bool
+    """Whether an encoder reads what was said, and a decoder writes the answer; else one stack of
+    layers does both."""
+    max_tiles: int | None
+    """Most tiles of one picture beside the view of the whole; None where it has one view alone."""
 
-    def pixels(self, image: Image) -> UInt8[Tensor, "3 height width"]:
-        """Returns an image at the size of the vision tower, not normalised."""
+    def num_views(self, width: int, height: int) -> int:
+        """Returns as how many views a picture of this size is shown, upright and in pixels."""
+        ...
+
+    def views(self, image: Image) -> UInt8[Tensor, "images 3 height width"]:
+        """Returns the views of an image at the size of the vision tower, not normalised."""
+        ...
+
+    def asked(self, instructions: Sequence[str]) -> dict[str, Tensor]:
+        """Returns what a connector that reads instructions is told, one for each view.
+
+        Under the names of `Batch`; nothing where it reads none.
+        """
         ...

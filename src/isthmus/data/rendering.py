@@ -40,6 +40,8 @@ TO_MARK = (
 def check_template(processor: Processor) -> None:
     """Checks that the chat template can write a conversation and tells its answers.
 
+    Before a decoder, which writes an answer without the template, it has to write the question.
+
     Raises:
         ValueError: it cannot, whatever a row may hold.
     """
@@ -49,6 +51,9 @@ def check_template(processor: Processor) -> None:
     refusals = []
     for messages in ((question, answer), (system, question, answer)):
         try:
+            if processor.is_encoder_decoder:
+                render(messages[:-1], processor, "a question", add_generation_prompt=True)
+                return
             _, spans = render_answers(messages, processor, "a question and its answer")
         except Fault as fault:
             refusals.append(fault)

@@ -157,6 +157,8 @@ def encoding_of(processor: Processor, max_length: int | None) -> dict[str, Any]:
         "image_token": processor.image_token,
         "chat_template": processor.chat_template,
         "num_image_tokens": processor.num_image_tokens,
+        "is_encoder_decoder": processor.is_encoder_decoder,
+        "max_tiles": processor.max_tiles,
         "max_length": max_length,
     }
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from isthmus.axes import IGNORED_LABEL
 from isthmus.data.conversation import encode
-from isthmus.data.conversation import prompt as encode_prompt
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Message, Sample, Text
-from isthmus.evaluation.encoding import image_inputs, left_padded
+from isthmus.evaluation.encoding import image_inputs, padded
 from isthmus.evaluation.requests import Answer, Choose, Prompt, Rank
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 
@@ -20,12 +19,13 @@ Judged = Choose | Rank
 @final
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One answer after its prompt, as token ids."""
+    """One answer and its prompt, as token ids."""
 
     prompt: Prompt
     input_ids: list[int]
-    scored: list[bool]
-    """Which tokens belong to the answer; those the model learns to write, its end included."""
+    """The answer after its prompt; the prompt alone before a decoder, which writes the answer."""
+    labels: list[int]
+    """The answer as the model learns to write it, its end included; `IGNORED_LABEL` elsewhere."""
 
 
 def batches(
@@ -78,22 +78,28 @@ def log_likelihoods(
     longer choice is the less likely one, all else being equal.
     """
     pad = processor.tokenizer.pad_token_id or 0
-    input_ids, attention_mask = left_padded([c.input_ids for c in candidates], pad)
-    scored, _ = left_padded([[int(s) for s in c.scored] for c in candidates], 0)
-    # everything ends in the last column, so the answers lie within the last few
-    answer_width = int(scored.shape[1] - scored.any(dim=0).int().argmax())
-    output = model(
+    input_ids, attention_mask = padded([c.input_ids for c in candidates], pad, processor)
+    labels, _ = padded([c.labels for c in candidates], IGNORED_LABEL, processor)
+    if processor.is_encoder_decoder:
+        before = model.prepare_decoder_input_ids_from_labels(labels)
+        how: dict[str, Any] = {"decoder_input_ids": before.to(model.device)}
+    else:
+        # everything ends in the last column, so the answers lie within the last few
+        width = int(labels.shape[1] - (labels != IGNORED_LABEL).any(dim=0).int().argmax())
+        labels = labels[:, -width:]
+        positions = model.positions(input_ids, attention_mask)
+        how = {"position_ids": positions.to(model.device), "logits_to_keep": width + 1}
+    logits = model(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),
-        position_ids=model.positions(input_ids, attention_mask).to(model.device),
-        logits_to_keep=answer_width + 1,
         use_cache=False,
+        **how,
         **image_inputs(model, processor, [c.prompt for c in candidates]),
-    )
-    log_probabilities = output.logits[:, :-1].float().log_softmax(dim=-1).cpu()
-    targets = input_ids[:, -answer_width:, None]
-    chosen = log_probabilities.gather(-1, targets).squeeze(-1)
-    return (chosen * scored[:, -answer_width:]).sum(dim=1).tolist()
+    ).logits
+    # in a text, the last position tells what nothing stands behind
+    log_probabilities = logits[:, : labels.shape[1]].float().log_softmax(dim=-1).cpu()
+    chosen = log_probabilities.gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1)
+    return chosen.masked_fill(labels == IGNORED_LABEL, 0).sum(dim=1).tolist()
 
 
 def _candidates(request: Judged, processor: Processor) -> list[Candidate]:
@@ -111,15 +117,14 @@ def _candidate(name: str, prompt: Prompt, answer: str, processor: Processor) -> 
     turn = Message("assistant", (Text(answer),))
     sample = Sample(id=name, messages=(*prompt.messages, turn), images=prompt.images)
     encoded = encode(sample, processor)
-    ids = encoded.input_ids.tolist()
-    asked = encode_prompt(prompt.messages, processor, name)
+    ids, labels = encoded.input_ids.tolist(), encoded.labels.tolist()
+    if processor.is_encoder_decoder:
+        return Candidate(prompt=prompt, input_ids=ids, labels=labels)
+    asked = prompt.encode(processor, name)
     shared = next(
         (place for place, (a, b) in enumerate(zip(ids, asked, strict=False)) if a != b),
         min(len(ids), len(asked)),
     )
     # earlier answers of the assistant are labels too, but only the last turn is in question
-    scored = [
-        place >= shared and label != IGNORED_LABEL
-        for place, label in enumerate(encoded.labels.tolist())
-    ]
-    return Candidate(prompt=prompt, input_ids=ids, scored=scored)
+    asked_for = [IGNORED_LABEL] * shared + labels[shared:]
+    return Candidate(prompt=prompt, input_ids=ids, labels=asked_for)

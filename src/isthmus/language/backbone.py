@@ -158,7 +158,7 @@ def _body(stock: Any) -> PreTrainedModel:
     # Some families (T5) keep the parts of the body side by side with the head.
     with torch.device("meta"):
         body = build_backbone(stock.config)
-    own = body.state_dict()
-    body.load_state_dict({n: v for n, v in stock.state_dict().items() if n in own}, assign=True)
-    body.tie_weights()
+    # The modules themselves: the head may be tied to one, or their weights be quantised.
+    for name, _ in list(body.named_children()):
+        setattr(body, name, stock.get_submodule(name))
     return body.train(stock.training)

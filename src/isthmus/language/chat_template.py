@@ -23,15 +23,17 @@ def names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.jinja"))
 
 
-def chat_template(choice: str, tokenizer: PreTrainedTokenizerBase, image_token: str) -> str:
+def chat_template(
+    choice: str, tokenizer: PreTrainedTokenizerBase, image_token: str, *, begins: bool = True
+) -> str:
     """Returns a chat template by name, or from a file.
-
-    One of ours begins with the begin token when the tokenizer begins a text with it.
 
     Args:
         choice: one of `names()`, or the path of a Jinja file.
         tokenizer: of the language model.
         image_token: text of the placeholder.
+        begins: whether one of ours begins with the begin token when the tokenizer begins a text
+            with it.
 
     Raises:
         ValueError: there is neither such a template nor such a file, or the tokenizer lacks one of
@@ -45,7 +47,7 @@ def chat_template(choice: str, tokenizer: PreTrainedTokenizerBase, image_token: 
                     f"the chat template {choice!r} writes {token}, which the tokenizer does not "
                     f"know; choose another with --chat-template: {', '.join(names())}"
                 )
-        begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
+        begins = begins and tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
         begin = "{{ bos_token }}" if begins and "bos_token" not in text else ""
         return begin + text.replace(_PLACEHOLDER, image_token)
     file = Path(choice)

@@ -18,6 +18,8 @@ MULTIPLIERS = ("logit_scale", "lm_head_multiplier", "output_multiplier")
 """Names under which configurations keep a factor that the logits are multiplied by."""
 DIVISORS = ("logits_scaling",)
 """Names under which configurations keep a factor that the logits are divided by."""
+UNSCALED = ("mt5",)
+"""Kin of T5 whose head is tied to the embeddings, and that do nothing to make up for it."""
 SOFT_CAP = "final_logit_softcapping"
 """Name under which configurations keep the bound of the logits."""
 
@@ -71,8 +73,10 @@ class HeadArithmetic:
 
 def _states_multiplier(text_config: PreTrainedConfig) -> float | None:
     """Returns the factor by which T5 and its kin make up for a head tied to the embeddings."""
-    is_kin = text_config.is_encoder_decoder and hasattr(
-        text_config, "relative_attention_num_buckets"
+    is_kin = (
+        text_config.is_encoder_decoder
+        and hasattr(text_config, "relative_attention_num_buckets")
+        and text_config.model_type not in UNSCALED
     )
     tied = getattr(text_config, "scale_decoder_outputs", text_config.tie_word_embeddings)
     return text_config.d_model**-0.5 if is_kin and tied else None

@@ -9,7 +9,11 @@ IMAGE_TOKEN = "<image>"
 
 
 def load_tokenizer(
-    language: str, image_token: str = IMAGE_TOKEN, template: str | None = None
+    language: str,
+    image_token: str = IMAGE_TOKEN,
+    template: str | None = None,
+    *,
+    is_encoder_decoder: bool = False,
 ) -> PreTrainedTokenizerBase:
     """Loads a tokenizer that knows the placeholder, can pad, and has a chat template.
 
@@ -20,7 +24,9 @@ def load_tokenizer(
         language: local folder or hub id of the language model.
         image_token: text of the placeholder.
         template: name or file of a chat template, in place of the tokenizer's own; without either
-            it is the plain one.
+            it is `plain`, or `lines` before a decoder.
+        is_encoder_decoder: whether the language model reads with an encoder. The tokenizer itself
+            then puts its marks around what is read, the begin token too.
 
     Raises:
         ValueError: there is no tokenizer, none of its tokens can serve as padding, or the template
@@ -43,7 +49,10 @@ def load_tokenizer(
             )
         tokenizer.pad_token = tokenizer.eos_token
     if template is not None or tokenizer.chat_template is None:
-        tokenizer.chat_template = chat_template(template or "plain", tokenizer, image_token)
+        choice = template or ("lines" if is_encoder_decoder else "plain")
+        tokenizer.chat_template = chat_template(
+            choice, tokenizer, image_token, begins=not is_encoder_decoder
+        )
     return tokenizer
 
 

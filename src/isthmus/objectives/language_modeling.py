@@ -31,9 +31,17 @@ class LanguageModeling(Objective):
         """Returns the mean cross-entropy and the share of tokens told right."""
         assert batch.labels is not None
         # A cache would be filled for nothing, and lets packed samples see each other.
-        hidden = model.model(**batch.model_inputs(), use_cache=False).last_hidden_state
-        smoothing = self.label_smoothing if self.training else 0.0
-        told = next_token_loss(hidden, batch.labels, model.logits_of, label_smoothing=smoothing)
+        inputs = batch.model_inputs() | {"use_cache": False}
+        if batch.decoded:
+            before = model.prepare_decoder_input_ids_from_labels(batch.labels)
+            inputs["decoder_input_ids"] = before
+        told = next_token_loss(
+            model.model(**inputs).last_hidden_state,
+            batch.labels,
+            model.logits_of,
+            label_smoothing=self.label_smoothing if self.training else 0.0,
+            shifted=batch.decoded,
+        )
         return Outcome({"language_modeling": told.loss}, {"token_accuracy": told.accuracy})
 
     def num_items(self, batch: Batch) -> int:

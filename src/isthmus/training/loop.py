@@ -117,7 +117,7 @@ def _save(run: Run, folder: Path) -> None:
         if recipe.model.four_bit:  # they are joined to the unrounded weights
             changed.add("language_model")
         towers = Towers(
-            vision=recipe.model.vision,
+            vision=(recipe.model.vision, *recipe.model.beside),
             language=recipe.model.language,
             fingerprints={n: f for n, f in run.facts["towers"].items() if n not in changed},
             lora=lora,

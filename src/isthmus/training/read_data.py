@@ -10,7 +10,7 @@ from rich.console import Console
 
 from isthmus.config import digest_of
 from isthmus.data import sources
-from isthmus.data.conversation import encode
+from isthmus.data.conversation import encode, examples
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample
 from isthmus.data.vetting import Check, Rejected, encoding_of, vet
@@ -86,6 +86,7 @@ def _encodable(processor: Processor, max_length: int | None) -> Check:
 
     def check(sample: Sample) -> None:
         with tokenizing:
-            encode(sample, processor, max_length)
+            for example in examples([sample], processor):
+                encode(example, processor, max_length)
 
     return check

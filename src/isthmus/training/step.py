@@ -38,7 +38,7 @@ class StepCounts:
     """Items of each objective."""
     samples: int
     tokens: int
-    """Real positions, text and visual tokens together."""
+    """Real positions, of text and visual tokens, and of what a decoder writes."""
 
 
 @final
@@ -188,7 +188,7 @@ def _count(
 ) -> StepCounts:
     real = [piece.batch for piece in pieces if piece.real]
     samples = sum(len(batch.input_ids) for batch in real)
-    tokens = sum(int(batch.attention_mask.sum()) for batch in real)
+    tokens = sum(batch.num_positions for batch in real)
     held = [float(sum(column)) for column in zip(*items, strict=True)]
     *whole, samples_whole, tokens_whole = reduced(
         [*held, float(samples), float(tokens)], accelerator
