@@ -4,7 +4,9 @@ torch.compile cannot see through the checks of shapes that tests run under, so t
 without them: `--no-shape-checks -m compiled`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from isthmus.connectors import ConnectorConfig
 from isthmus.fusion import FusionConfig
 from isthmus.fusion.base import Prompt
 from tests.conformance.test_connectors import build, patches, variants
+from tests.conformance.test_fusions import variants as fusion_variants
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.compiled
@@ -35,13 +38,24 @@ def test_a_connector_is_one_graph(config: ConnectorConfig, backend: str) -> None
         return connector(Patches(features=features, grid=batch.grid))
 
     compiled = torch.compile(tokens, fullgraph=True, backend=backend)
-    torch.testing.assert_close(
-        compiled(batch.features), tokens(batch.features), atol=1e-5, rtol=1e-5
-    )
+    features = batch.features.requires_grad_()
+    found, expected = compiled(features), tokens(features)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    cotangent = torch.randn_like(expected)
+    gradients = [torch.autograd.grad((t * cotangent).sum(), features)[0] for t in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
 
 
-@backends
-@pytest.mark.parametrize("config", [fusions.default(kind) for kind in fusions.names()], ids=str)
+def _fused() -> Iterator[Any]:
+    """Each kind of fusion with both compilers; its other settings with the quick one, later."""
+    for config in fusion_variants():
+        is_default = config == fusions.default(config.kind)
+        yield pytest.param(config, "aot_eager", marks=[] if is_default else pytest.mark.slow)
+        if is_default:
+            yield pytest.param(config, "inductor", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("config", "backend"), list(_fused()), ids=str)
 def test_a_fused_language_model_is_one_graph(
     tmp_path: Path, config: FusionConfig, backend: str
 ) -> None:

@@ -1,7 +1,8 @@
 """What every connector promises; a new file in the folder is tested at once."""
 
 from dataclasses import fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -30,17 +31,28 @@ SMALL = {
     "num_key_value_heads": 1,
     "d_head": 6,
     "d_hidden": 12,
+    "num_eos_tokens": 2,
 }
+MORE_THAN_PATCHES = {"num_latents": 25, "num_queries": 25}
+SEVERAL_LEVELS = {"num_levels": 2}
+
+
+def sized(config: ConnectorConfig, counts: dict[str, int]) -> ConnectorConfig:
+    """The configuration, and those inside it, with the counts that they have fields for."""
+    given: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
+    changes: dict[str, Any] = {name: counts[name] for name in set(given) & set(counts)}
+    for name, value in given.items():
+        if isinstance(value, ConnectorConfig):
+            changes[name] = sized(value, counts)
+    return replace(config, **changes)
 
 
 def small(kind: str) -> ConnectorConfig:
-    config = connectors.default(kind)
-    known = {field.name for field in fields(config)} & set(SMALL)
-    return replace(config, **{name: SMALL[name] for name in known})
+    return sized(connectors.default(kind), SMALL)
 
 
 def variants() -> list[ConnectorConfig]:
-    """Each kind once small, and once with every switch turned over."""
+    """Each kind small; every switch turned over; every choice at its last; several levels."""
     found = []
     for kind in connectors.names():
         config = small(kind)
@@ -51,7 +63,14 @@ def variants() -> list[ConnectorConfig]:
         }
         if switches.get("project") is False:  # then the latents are the tokens
             switches["d_hidden"] = D_TEXT
-        found += [config, replace(config, **switches)] if switches else [config]
+        choices: dict[str, Any] = {
+            field.name: get_args(field.type)[-1]
+            for field in fields(config)
+            if get_origin(field.type) is Literal
+        }
+        others = [replace(config, **made) for made in (switches, choices)]
+        others.append(sized(config, SEVERAL_LEVELS))
+        found += [config, *(other for other in others if other != config)]
     return found
 
 
@@ -77,6 +96,21 @@ def test_tokens_are_as_many_as_the_configuration_says(
     assert tokens.shape == (images, config.num_tokens(grid), D_TEXT)
 
 
+def test_every_file_of_the_folder_is_tested() -> None:
+    files = {file.stem for file in Path(connectors.__file__).parent.glob("[!_]*.py")}
+    assert {config.kind for config in variants()} == files - {"base"}
+
+
+@pytest.mark.parametrize("kind", connectors.names())
+def test_tokens_may_be_more_than_patches_where_their_number_is_free(kind: str) -> None:
+    config = sized(small(kind), MORE_THAN_PATCHES)
+    tokens = build(config)(patches(2))
+    assert tokens.shape == (2, config.num_tokens(GRIDS[0]), D_TEXT)
+    assert torch.pdist(tokens[0]).min() > 1e-4
+    if config != small(kind):
+        assert tokens.shape[1] >= 25
+
+
 @every_variant
 def test_every_parameter_gets_a_gradient(config: ConnectorConfig) -> None:
     connector = build(config)
@@ -97,6 +131,38 @@ def test_images_of_a_batch_do_not_see_each_other(config: ConnectorConfig) -> Non
     others[0] = torch.randn_like(others[0])
     changed = connector(Patches(features=others, grid=batch.grid))
     assert not torch.equal(changed[0], together[0])
+
+
+@every_variant
+def test_what_surrounds_the_tokens_of_an_image_is_the_same_for_all(config: ConnectorConfig) -> None:
+    one, other = build(config)(patches(2))
+    before, after = config.boundaries
+    inner = range(before, len(one) - after)
+    assert (one == other).all(dim=-1).tolist() == [n not in inner for n in range(len(one))]
+
+
+@every_variant
+def test_a_clip_is_read_frame_after_frame_or_at_once(config: ConnectorConfig) -> None:
+    connector, (rows, columns) = build(config), GRIDS[0]
+    frames = patches(2 * 3)
+
+    def read(features: torch.Tensor) -> torch.Tensor:
+        joined = features.reshape(2, 3 * rows * columns, D_VISION)
+        return connector(Patches(features=joined, grid=GRIDS[0], num_frames=3))
+
+    clips, count = read(frames.features), config.num_tokens(GRIDS[0])
+    if clips.shape[1] == count:  # at once: each frame matters, and the clip costs no more
+        for frame in range(6):
+            other = frames.features.clone()
+            other[frame] = torch.randn(rows * columns, D_VISION)
+            moved = (read(other) != clips).flatten(1).any(1)
+            assert moved.tolist() == [frame < 3, frame >= 3]
+        return
+    before, after = config.boundaries
+    for clip, alone in zip(clips, connector(frames).reshape(2, 3, count, D_TEXT), strict=True):
+        inner = alone[:, before : count - after].flatten(0, 1)
+        expected = torch.cat([alone[0, :before], inner, alone[0, count - after :]])
+        torch.testing.assert_close(clip, expected, atol=BATCH_TOLERANCE, rtol=0)
 
 
 @every_variant
@@ -137,6 +203,16 @@ def test_half_precision_is_near(config: ConnectorConfig) -> None:
     )
     assert rounded.dtype == torch.bfloat16
     assert (rounded.float() - exact).abs().max() < BFLOAT16_TOLERANCE * exact.abs().max()
+
+
+@pytest.mark.gpu
+@every_variant
+def test_a_gpu_computes_the_same(config: ConnectorConfig) -> None:
+    connector, batch = build(config), patches(2)
+    expected = connector(batch)
+    moved = connector.cuda()(Patches(features=batch.features.cuda(), grid=batch.grid))
+    # Its kernels sum in another order, and may round products to 10 bits.
+    torch.testing.assert_close(moved.cpu(), expected, atol=1e-2, rtol=1e-2)
 
 
 @every_variant

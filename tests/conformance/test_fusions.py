@@ -1,5 +1,6 @@
 """What every fusion promises, for every family of language models; a new file is tested at once."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from isthmus import IsthmusForConditionalGeneration
 from isthmus import fusion as fusions
+from isthmus.connectors import ConnectorConfig
 from isthmus.fusion import FusionConfig
 from isthmus.training.freeze import recomputed_layers
-from tests.tiny import LANGUAGE_CONFIGS, tiny_lm, tiny_model, tiny_pixels
+from tests.tiny import LANGUAGE_CONFIGS, save_t5, save_vision, tiny_lm, tiny_model, tiny_pixels
 
 VOCAB = 259
 TEXT = (3, VOCAB)
@@ -35,8 +37,10 @@ def variants() -> list[FusionConfig]:
 CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("inline", "positions"): ("shared",),
     ("inline", "image_attention"): ("full",),
+    # Absent, numbers as wide as these grow beyond measure from layer to layer.
     ("visual_expert", "norm"): ("copied", "random"),
     ("visual_expert", "qkv"): ("shared", "random", "low_rank"),
+    ("visual_expert", "qkv_bias"): (True,),
     ("visual_expert", "output"): ("shared", "low_rank", "absent"),
     ("visual_expert", "mlp"): ("shared", "random", "low_rank", "absent"),
     ("visual_expert", "every"): (2,),
@@ -44,7 +48,12 @@ CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("visual_expert", "last_token"): ("visual",),
     ("visual_expert", "positions"): ("sequential",),
     ("visual_expert", "image_attention"): ("full",),
+    ("gated_cross_attention", "sees"): ("all",),
+    ("gated_cross_attention", "every"): (2,),
+    ("gated_cross_attention", "d_visual"): (20,),
 }
+
+REMEDIES = "choose the fusion 'inline'|set positions to|leave image_attention at"
 
 every_variant = pytest.mark.parametrize("config", variants(), ids=str)
 every_family = pytest.mark.parametrize("family", LANGUAGE_CONFIGS)
@@ -52,10 +61,18 @@ every_kind = pytest.mark.parametrize("kind", fusions.names())
 
 
 def built(
-    folder: Path, config: FusionConfig | str, family: str = "llama", **changes: Any
+    folder: Path,
+    config: FusionConfig | str,
+    family: str = "llama",
+    connector: ConnectorConfig | str = "linear",
 ) -> IsthmusForConditionalGeneration:
     """A tiny model whose fusion has weights that tell its rows apart."""
-    model, _ = tiny_model(folder, language=family, connector="linear", fusion=config, **changes)
+    model, _ = tiny_model(folder, language=family, connector=connector, fusion=config)
+    return spread(model)
+
+
+def spread(model: IsthmusForConditionalGeneration) -> IsthmusForConditionalGeneration:
+    """Moves a fusion away from where it starts."""
     with torch.no_grad():
         for part in model.model.fusion.parts():
             for parameter in part.parameters():
@@ -95,7 +112,44 @@ def test_text_alone_has_the_language_models_own_logits(
         model.eval()
 
 
+def test_every_file_of_the_folder_is_tested() -> None:
+    files = {file.stem for file in Path(fusions.__file__).parent.glob("[!_]*.py")}
+    assert {config.kind for config in variants()} == files - {"base"}
+
+
 @every_variant
+def test_a_language_model_with_an_encoder_is_served_or_refused_when_it_is_built(
+    tmp_path: Path, config: FusionConfig
+) -> None:
+    towers = {"vision": save_vision(tmp_path / "vision"), "language": save_t5(tmp_path / "t5")}
+    model, refusal = None, ""
+    try:
+        model = IsthmusForConditionalGeneration.from_towers(
+            **towers, connector="linear", fusion=config
+        )
+    except ValueError as error:
+        refusal = str(error)
+    if model is None:
+        assert re.search(f"^T5Model .*; ({REMEDIES})", refusal)
+        return
+    stock = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "t5").eval()
+    asked = {"input_ids": text(2, 9), "decoder_input_ids": text(2, 4)}
+    seen = shown(spread(model))
+    with torch.no_grad():
+        assert torch.equal(model(**asked).logits, stock(**asked).logits)
+        one, other = (
+            model(input_ids=seen, pixel_values=p[None], decoder_input_ids=text(1, 4)).logits
+            for p in tiny_pixels(2)
+        )
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "config",
+    # As published, a word that sees all images before it sees the mean of those to come, too.
+    [config for config in variants() if getattr(config, "sees", "latest") == "latest"],
+    ids=str,
+)
 def test_what_stands_before_an_image_does_not_see_it(tmp_path: Path, config: FusionConfig) -> None:
     model = built(tmp_path, config)
     ids, pixels = shown(model, before=4), tiny_pixels(2)
@@ -226,6 +280,48 @@ def test_packed_samples_do_not_see_each_other(tmp_path: Path, config: FusionConf
             model(input_ids=samples[2], pixel_values=pixels[1:]).logits[0],
         ]
     torch.testing.assert_close(packed, torch.cat(apart), atol=2e-5, rtol=0)
+
+
+@every_family
+@every_kind
+def test_every_family_answers_with_a_cache_as_without(
+    tmp_path: Path, kind: str, family: str
+) -> None:
+    model = built(tmp_path, kind, family)
+    ids, mask = batch_of_two(model)
+    asked = {"input_ids": ids, "attention_mask": mask, "pixel_values": tiny_pixels(1)}
+    how = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
+    assert torch.equal(
+        model.generate(**asked, **how), model.generate(**asked, **how, use_cache=False)
+    )
+
+
+@every_family
+@every_kind
+def test_every_family_reads_a_padded_and_a_packed_sample_as_if_alone(
+    tmp_path: Path, kind: str, family: str
+) -> None:
+    """Packed samples are longer than the window that some families' layers have."""
+    model = built(tmp_path, kind, family)
+    samples = [shown(model, after=3), text(1, 18), shown(model, before=5, after=6)]
+    pixels = tiny_pixels(2)
+    images = [pixels[:1], None, pixels[1:]]
+    segments = torch.cat([torch.full((s.shape[1],), n) for n, s in enumerate(samples)])[None]
+    longest = max(s.shape[1] for s in samples)
+    rows = [torch.nn.functional.pad(s, (0, longest - s.shape[1]), value=-1) for s in samples]
+    mask = torch.cat(rows).ne(-1).long()
+    with torch.no_grad():
+        alone = [
+            model(input_ids=s, pixel_values=p).logits[0]
+            for s, p in zip(samples, images, strict=True)
+        ]
+        batch = model(
+            input_ids=torch.cat(rows).clamp(min=0), attention_mask=mask, pixel_values=pixels
+        )
+        packed = model(input_ids=torch.cat(samples, dim=1), pixel_values=pixels, segments=segments)
+    expected = torch.cat(alone)
+    torch.testing.assert_close(batch.logits[mask.bool()], expected, atol=5e-5, rtol=0)
+    torch.testing.assert_close(packed.logits[0], expected, atol=5e-5, rtol=0)
 
 
 @every_variant

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModel, LlamaConfig
 
 from isthmus.axes import Patches
 from isthmus.connectors.glu import GLU
@@ -77,6 +78,32 @@ def test_the_vectors_around_the_image_learn_from_zero() -> None:
     (tokens * weights).sum().backward()
     torch.testing.assert_close(connector.boi.grad, weights[:, 0].sum(0))
     torch.testing.assert_close(connector.eoi.grad, weights[:, -1].sum(0))
+
+
+@pytest.mark.parametrize("start", ["fresh", "zero"])
+def test_fresh_vectors_around_the_image_leave_the_other_weights_their_gradient(start: str) -> None:
+    """At zero, as published, the language model's first norm is too steep for that."""
+    settings = LlamaConfig(
+        vocab_size=50,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        rms_norm_eps=1e-6,
+    )
+    body = AutoModel.from_config(settings).requires_grad_(False)
+    connector = GLU.Config().build(d_vision=D_VISION, d_text=64, grid=(3, 3))
+    if start == "zero":
+        nn.init.zeros_(connector.boi)
+        nn.init.zeros_(connector.eoi)
+    image = connector(Patches(features=torch.randn(8, 9, D_VISION), grid=(3, 3)))
+    words = body.get_input_embeddings()(torch.randint(0, 50, (8, 6)))
+    states = body(inputs_embeds=torch.cat([image, words], dim=1)).last_hidden_state[:, -6:]
+    (states * torch.randn_like(states)).sum().backward()
+    norms = {name: p.grad.norm() for name, p in connector.named_parameters()}
+    around = torch.stack([norms.pop("boi"), norms.pop("eoi")]).norm()
+    others = torch.stack(list(norms.values())).norm()
+    assert (around > 2 * others) == (start == "zero")
 
 
 @pytest.mark.parametrize("grid", [(3, 4), (4, 3), (35, 35)])

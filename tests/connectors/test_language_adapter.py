@@ -103,6 +103,9 @@ def test_every_parameter_gets_a_gradient_and_no_table_of_words_is_left(family: s
     (tokens * torch.randn_like(tokens)).sum().backward()
     for name, parameter in adapter.named_parameters():
         assert parameter.grad is not None, name
+        if family == "opt" and name.endswith("k_proj.bias"):
+            # It moves all scores of a query alike, which softmax does not see: nothing but rounding.
+            continue
         # More than rounding: the scaling of the output alone leaves such a trace.
         assert parameter.grad.abs().max() > 1e-6, name
         assert 50 not in parameter.shape, name
@@ -214,10 +217,30 @@ def test_the_body_of_smollm2_135m_has_106_million_parameters() -> None:
     block = attention + 3 * 576 * 1536 + 2 * 576
     body = sum(p.numel() for p in adapter.body.parameters())
     assert body == 30 * block + 576 == 106_203_456
-    assert sum(p.numel() for p in adapter.projection.parameters()) == 577 * 2048
-    # The paper trains 120 million in all, with a model of 108 million and a ViT-B.
-    assert 112e6 < sum(p.numel() for p in adapter.parameters()) < 120e6
     assert config.num_tokens((16, 16)) == 256
+
+
+@pytest.mark.parametrize(
+    ("d_vision", "expected", "papers"),
+    [(768, 115_113_344, 120), (1024, 120_834_944, 120), (1408, 132_366_464, 130)],
+    ids=["ViT-B", "ViT-L", "ViT-g"],
+)
+def test_what_the_paper_trains_is_counted_whole(d_vision: int, expected: int, papers: int) -> None:
+    """One layer of resampler, the small model and the maps around it; 8 frames, 256 queries."""
+    resampler = PerceiverResampler.Config(
+        num_latents=256, depth=1, final_norm=False, num_frames=8, d_head=d_vision // 8
+    )
+    config = LanguageAdapter.Config(resampler=resampler, adapter_config=SMOLLM2_135M)
+    with torch.device("meta"):
+        adapter = config.build(d_vision=d_vision, d_text=2048, grid=(16, 16))
+    latents = (256 + 8) * d_vision
+    # Queries, keys, values and output; norms of patches, latents and the feed-forward part.
+    layer = 4 * d_vision**2 + 8 * d_vision**2 + 6 * d_vision
+    maps = d_vision * 576 + 576 + 576 * 2048 + 2048
+    found = sum(p.numel() for p in adapter.parameters())
+    assert found == latents + layer + maps + 106_203_456 == expected
+    # Tables 5 to 8 print millions to the nearest ten, with a small model of 108 million.
+    assert round((found - 106_203_456 + 108e6) / 1e7) * 10 == papers
 
 
 def test_a_model_with_it_is_saved_and_loaded_without_the_folder(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from isthmus.fusion._layers import ROUTE
 from isthmus.fusion._layout import positions_of, shared_steps
@@ -167,15 +166,6 @@ def test_patches_share_a_position_and_boundaries_have_their_own() -> None:
     assert positions_of(plain, real, None)[0].tolist() == [0, 1, 1, 1, 1, 1, 2, 3]
     segments = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1]] * 2)
     assert positions_of(steps, None, segments)[0].tolist() == [0, 1, 2, 2, 2, 3, 0, 1]
-
-
-def test_a_family_that_drops_the_route_is_refused_when_it_is_built() -> None:
-    config = AutoConfig.for_model(
-        "bloom", vocab_size=50, hidden_size=32, n_layer=2, n_head=2, pad_token_id=3
-    )
-    bloom = AutoModelForCausalLM.from_config(config).base_model
-    with pytest.raises(ValueError, match="BloomModel does not hand keywords on to its layers"):
-        VisualExpert.Config(positions="sequential").build(bloom, boundaries=(0, 0))
 
 
 def test_a_route_that_no_layer_hears_of_is_an_error_at_run_time() -> None:

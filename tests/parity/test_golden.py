@@ -1,5 +1,6 @@
 """Ours equals the published code, outputs and gradients, on every golden file."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ def test_ours_equals_the_published_code(file: Path) -> None:
     found = differences(golden, cases()[golden.about["class"]](golden))
     assert found
     assert [difference for difference in found if not difference.is_small] == []
+
+
+def test_each_file_says_where_it_comes_from() -> None:
+    lines = (FOLDER / "README.md").read_text().splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("| `")]
+    named = {name: row[3] for row in rows for name in re.findall("`(.+?)`", row[1])}
+    assert set(named) == {file.stem for file in FILES}
+    for file in FILES:
+        about = read(file).about
+        commit = about["commit"].removeprefix("release ")[:7]
+        assert commit in named[file.stem]
+        assert {"project", "class", "args", "seed", "versions"} <= set(about)
 
 
 def test_what_is_missing_or_of_another_shape_differs() -> None:

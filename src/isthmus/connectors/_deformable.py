@@ -90,8 +90,8 @@ class DeformableAttention(nn.Module):
         weights = rearrange(weights.softmax(dim=-1), "i q h (l p) -> i q h l p", l=levels)
         # The middle of the first cell of a row is at 0, that of the next at 1.
         x, y = (
-            rearrange(points[:, axis].to(precise) * size - 0.5, "q -> q 1 1 1") + offsets[axis]
-            for axis, size in enumerate(reversed(grid))
+            rearrange(point * size - 0.5, "q -> q 1 1 1") + offset
+            for point, offset, size in zip(points.to(precise).T, offsets, grid[::-1], strict=True)
         )
         values = rearrange(self.value(features).to(precise), "i n (h d) -> i n h d", h=heads)
         gathered = read_between(values, x, y, weights, grid)
@@ -121,16 +121,20 @@ def read_between(
     images, num_queries, num_heads, num_levels, _ = x.shape
     rows, row_shares = _two_nearest(y, grid[0])
     columns, column_shares = _two_nearest(x, grid[1])
-    cells = rows[..., :, None] * grid[1] + columns[..., None, :]
-    shares = weights[..., None, None] * row_shares[..., :, None] * column_shares[..., None, :]
     level = torch.arange(images * num_levels, device=x.device)
-    level = rearrange(level, "(i l) -> i 1 1 l 1 1 1", i=images, l=num_levels)
-    head = rearrange(torch.arange(num_heads, device=x.device), "h -> h 1 1 1 1")
-    places = (level * (grid[0] * grid[1]) + cells) * num_heads + head
+    level = rearrange(level, "(i l) -> i 1 1 l 1", i=images, l=num_levels)
+    head = rearrange(torch.arange(num_heads, device=x.device), "h -> h 1 1")
+    rows = (level * grid[0] + rows) * (grid[1] * num_heads) + head
+    columns = columns * num_heads
+    row_shares = weights * row_shares
+    # Corner by corner: as two more axes of length 2 they would leave only short loops, which are
+    # slow, backwards above all.
+    places = torch.stack([row + column for row in rows for column in columns], dim=-1)
+    shares = torch.stack([row * column for row in row_shares for column in column_shares], dim=-1)
     read = embedding_bag(
-        rearrange(places, "i q h l p r c -> (i q h) (l p r c)"),
+        rearrange(places, "i q h l p corner -> (i q h) (l p corner)"),
         rearrange(values, "i n h d -> (i n h) d"),
-        per_sample_weights=rearrange(shares, "i q h l p r c -> (i q h) (l p r c)"),
+        per_sample_weights=rearrange(shares, "i q h l p corner -> (i q h) (l p corner)"),
         mode="sum",
     )
     return rearrange(read, "(i q h) d -> i q h d", i=images, q=num_queries, h=num_heads)
@@ -138,12 +142,12 @@ def read_between(
 
 def _two_nearest(
     places: Float[Tensor, "..."], size: int
-) -> tuple[Int[Tensor, "... 2"], Float[Tensor, "... 2"]]:
+) -> tuple[Int[Tensor, "2 ..."], Float[Tensor, "2 ..."]]:
     """Returns the cells on both sides of each place along an axis, and the share of each."""
     lower = places.floor()
     share = places - lower
-    cells = torch.stack([lower, lower + 1], dim=-1)
-    shares = torch.stack([1 - share, share], dim=-1)
+    cells = torch.stack([lower, lower + 1])
+    shares = torch.stack([1 - share, share])
     # Outside the map there are zeros. What is not a number counts as outside, so that a lost model
     # gives a lost number and not a read from nowhere.
     inside = (cells >= 0) & (cells < size)

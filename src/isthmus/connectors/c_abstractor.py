@@ -16,6 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from isthmus.axes import Patches
 from isthmus.connectors._eos_tokens import eos_tokens
+from isthmus.connectors._frames import apart, one_after_another
 from isthmus.connectors._initialization import draw_matrices
 from isthmus.connectors._positions import CellPositions
 from isthmus.connectors._query_grid import query_grid
@@ -36,7 +37,8 @@ class CAbstractor(Connector):
     there is only the pooling before the perceptron, as in DeCo, arXiv 2405.20985.
     Shape: (images, patches, d_vision) -> (images, queries + eos, d_text).
     Differs: any grid of patches and any of tokens, not squares alone. Positions are added to a
-    copy of the patches, not to the caller's.
+    copy of the patches, not to the caller's. Of a clip each frame is read as an image, and the eos
+    tokens stand behind the last; the published code knows single images.
     """
 
     @final
@@ -82,6 +84,11 @@ class CAbstractor(Connector):
             """Returns one token per query and the eos tokens, whatever the grid."""
             return self.num_queries + self.num_eos_tokens
 
+        @property
+        def boundaries(self) -> tuple[int, int]:
+            """The eos tokens, which stand behind those of the patches."""
+            return (0, self.num_eos_tokens)
+
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
     ) -> None:
@@ -105,14 +112,15 @@ class CAbstractor(Connector):
         draw_matrices(self)
 
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:
-        """Turns the patches of each image into tokens, row by row."""
-        features = self.prenorm(patches.features)
+        """Turns the patches of each image into tokens, row by row, frame after frame."""
+        features = self.prenorm(apart(patches.features, patches.num_frames))
         if self.positions is not None:
             features = features + self.positions(patches.grid)
         maps = self.stage_1(rearrange(features, "i (r c) d -> i r c d", r=patches.grid[0]))
         pooled = adaptive_avg_pool2d(rearrange(maps, "i r c d -> i d r c"), self.query_grid)
         maps = self.stage_2(rearrange(pooled, "i d r c -> i r c d"))
-        return self.eos_tokens(self.readout(rearrange(maps, "i r c d -> i (r c) d")))
+        tokens = self.readout(rearrange(maps, "i r c d -> i (r c) d"))
+        return self.eos_tokens(one_after_another(tokens, patches.num_frames))
 
 
 CONNECTOR = CAbstractor

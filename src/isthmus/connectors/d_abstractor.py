@@ -20,6 +20,7 @@ from isthmus.axes import Patches
 from isthmus.connectors._decoder_layer import DecoderLayer
 from isthmus.connectors._deformable import DeformableAttention
 from isthmus.connectors._eos_tokens import eos_tokens
+from isthmus.connectors._frames import apart, one_after_another
 from isthmus.connectors._initialization import STD, draw_matrices
 from isthmus.connectors._positions import CellPositions
 from isthmus.connectors._query_grid import query_grid
@@ -37,7 +38,8 @@ class DAbstractor(Connector):
     pooled queries, which then are of the first level, and each gets a learned vector; the published
     code builds references for one level only. Only the looking is kept in float32, where the
     published code forces the whole module. Fixed or central references are the arm of table 9 that
-    the published code names in its settings and does not read.
+    the published code names in its settings and does not read. Of a clip each frame is read as an
+    image, and the eos tokens stand behind the last; the published code knows single images.
     """
 
     @final
@@ -101,6 +103,11 @@ class DAbstractor(Connector):
         def num_tokens(self, grid: tuple[int, int]) -> int:
             """Returns one token per query and the eos tokens, whatever the grid."""
             return self.num_queries + self.num_eos_tokens
+
+        @property
+        def boundaries(self) -> tuple[int, int]:
+            """The eos tokens, which stand behind those of the patches."""
+            return (0, self.num_eos_tokens)
 
     config: Config
     reference_points: Tensor
@@ -183,8 +190,9 @@ class DAbstractor(Connector):
         return torch.stack([x.flatten(), y.flatten()], dim=-1)
 
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:
-        """Turns the patches of each image into tokens, row by row of the queries' grid."""
-        levels = patches.features.chunk(self.config.num_levels, dim=-1)
+        """Turns the patches into tokens, row by row of the queries' grid, frame after frame."""
+        frames = apart(patches.features, patches.num_frames)
+        levels = frames.chunk(self.config.num_levels, dim=-1)
         features = torch.stack(
             [project(level) for project, level in zip(self.projections, levels, strict=True)], dim=1
         )
@@ -196,6 +204,7 @@ class DAbstractor(Connector):
         features = rearrange(features, "i l n d -> i (l n) d")
         for layer in self.layers:
             queries = layer(queries, positions, self.reference_points, features, patches.grid)
+        queries = one_after_another(queries, patches.num_frames)
         return self.projection(self.eos_tokens(queries))
 
     def _first_queries(

@@ -31,8 +31,10 @@ class GLU(Connector):
     convolution is that of CogVLM2, arXiv 2408.16500.
     Shape: (images, patches, d_vision) -> (images, tokens, d_text); tokens are the patches, or a
     quarter of them, and the two vectors around them.
-    Differs: the vectors around the image start at N(0, 0.02), the published ones at zero, where
-    both are the same.
+    Differs: the vectors around the image start at N(0, 0.02), the published ones at zero. There an
+    RMS norm is steepest, by one over the root of its epsilon, so that their gradient is several
+    times that of all other weights together, and clipping by the norm takes it from those. Frames
+    of a clip follow each other between the two vectors; the published code knows single images.
     """
 
     @final

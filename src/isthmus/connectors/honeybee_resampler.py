@@ -30,7 +30,8 @@ class HoneybeeResampler(Connector):
     mPLUG-Owl, arXiv 2304.14178.
     Shape: (images, patches, d_vision) -> (images, queries + eos, d_text).
     Differs: queries start at N(0, 0.02), where the published code starts them at zero and draws
-    nothing over it: all its tokens are then the same at first.
+    nothing over it: all its tokens are then the same at first. The queries read all frames of a
+    clip at once, which costs no more tokens than an image; the published code knows single images.
     """
 
     @final
@@ -85,6 +86,11 @@ class HoneybeeResampler(Connector):
             """Returns one token per query and the eos tokens, whatever the grid."""
             return self.num_queries + self.num_eos_tokens
 
+        @property
+        def boundaries(self) -> tuple[int, int]:
+            """The eos tokens, which stand behind those that read the patches."""
+            return (0, self.num_eos_tokens)
+
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
     ) -> None:
@@ -106,10 +112,11 @@ class HoneybeeResampler(Connector):
         nn.init.normal_(self.queries, std=STD)
 
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:
-        """Reads the patches of each image into the queries."""
+        """Reads the patches of each image, of all its frames, into the queries."""
         features = patches.features
         if self.positions is not None:
-            features = features + self.positions(patches.grid)
+            cells = self.positions(patches.grid)
+            features = features + repeat(cells, "p d -> (f p) d", f=patches.num_frames)
         features = self.input(features)
         queries = repeat(self.queries, "q d -> i q d", i=len(features))
         for layer in self.layers:

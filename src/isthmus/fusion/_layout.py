@@ -9,17 +9,23 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from isthmus.fusion.base import Prompt
 
 
-def check_positions(language_model: PreTrainedModel, positions: str) -> None:
-    """Checks that a language model can be told the positions of its tokens.
+def check_layout(language_model: PreTrainedModel, *, positions: str, image_attention: str) -> None:
+    """Checks that a language model can be told the positions and the attention of its tokens.
 
     Raises:
-        ValueError: it cannot, and patches are to share one.
+        ValueError: it cannot, and patches are to share one; or it reads with an encoder, in which
+            each token sees all others anyway.
     """
+    if image_attention == "full" and language_model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{type(language_model).__name__} reads with an encoder, in which each visual token "
+            "sees all of its image and the text as well; leave image_attention at 'causal'"
+        )
     forward = inspect.signature(type(language_model).forward).parameters
     if positions == "shared" and "position_ids" not in forward:
         raise ValueError(
@@ -28,11 +34,14 @@ def check_positions(language_model: PreTrainedModel, positions: str) -> None:
         )
 
 
-def laid_out(prompt: Prompt, *, shared: tuple[int, int] | None, full: bool) -> dict[str, Any]:
+def laid_out(
+    prompt: Prompt, language: PreTrainedConfig, *, shared: tuple[int, int] | None, full: bool
+) -> dict[str, Any]:
     """Returns positions and mask of a prompt, as far as the language model has to be told.
 
     Args:
         prompt: text with the places of its images.
+        language: the language model's configuration.
         shared: how many visual tokens of an image stand before and after those of its patches,
             when all patches share a position.
         full: whether visual tokens see all of their own image.
@@ -47,12 +56,17 @@ def laid_out(prompt: Prompt, *, shared: tuple[int, int] | None, full: bool) -> d
         # Without a mask, transformers takes positions that do not grow for packed samples.
         mask = real = torch.ones_like(prompt.placeholders, dtype=torch.long)
     if real is not None and (packed or (full and images)):
-        mask = as_prepared(
-            causal_mask(real, prompt.segments),
-            kv_length=prompt.kv_length or real.shape[1],
-            kernel=prompt.kernel,
-            dtype=prompt.embeds.dtype,
-        )
+        seen = causal_mask(real, prompt.segments)
+        masks = {
+            kind: as_prepared(
+                within(seen, window),
+                kv_length=prompt.kv_length or real.shape[1],
+                kernel=prompt.kernel,
+                dtype=prompt.embeds.dtype,
+            )
+            for kind, window in windows_of(language).items()
+        }
+        mask = masks.get(None, masks)
     if full and images:
         mask = with_blocks(mask, image_blocks(prompt.placeholders, tokens))
     told = {"attention_mask": mask, "position_ids": positions}
@@ -140,6 +154,36 @@ def causal_mask(
     if segments is not None:
         seen = seen & (segments[:, :, None] == segments[:, None, :])
     return seen
+
+
+def windows_of(language: PreTrainedConfig) -> dict[str | None, int | None]:
+    """Returns how many positions each kind of layer sees, its own among them; None: all before it.
+
+    The kind is None where all layers are of one, and the language model takes one mask for all.
+
+    Raises:
+        ValueError: layers of another kind are among them.
+    """
+    window = getattr(language, "sliding_window", None)
+    kinds = getattr(language, "layer_types", None)
+    known = {"full_attention": None, "sliding_attention": window}
+    odd = set(kinds or ()) - set(known)
+    if kinds is None and getattr(language, "attention_chunk_size", None):
+        odd = {"chunked_attention"}
+    if odd:
+        raise ValueError(
+            f"a {language.model_type!r} model has layers of the kind {min(odd)!r}, which take no "
+            "mask of packed samples or of images that see all of themselves; pack no samples, and "
+            "leave image_attention at 'causal'"
+        )
+    return {None: window} if kinds is None else {kind: known[kind] for kind in sorted(set(kinds))}
+
+
+def within(
+    seen: Bool[Tensor, "batch seq seq"], window: int | None
+) -> Bool[Tensor, "batch seq seq"]:
+    """Returns which of the positions that each one sees lie within a window that ends at it."""
+    return seen if window is None else seen.triu(1 - window)
 
 
 def as_prepared(

@@ -27,8 +27,9 @@ class Prompt:
     """Embedded text, with anything at the placeholders."""
     placeholders: Bool[Tensor, "batch seq"]
     """True where an image, or one of its visual tokens, belongs."""
-    visual: Float[Tensor, "images tokens d_text"]
-    """Visual tokens of all images of the batch in reading order; of no image in text alone."""
+    visual: Float[Tensor, "images tokens _"]
+    """Visual tokens of all images of the batch in reading order; of no image in text alone. Their
+    width is what the fusion asks for, see `FusionConfig.d_tokens`."""
     attention_mask: Any = None
     """1 at real positions; or a mask that `generate` made."""
     position_ids: Int[Tensor, "batch seq"] | None = None

@@ -111,7 +111,8 @@ class GatedCrossAttention(Fusion):
                 f"{type(language_model).__name__} reads with an encoder, whose words see later "
                 "images, too; choose the fusion 'inline', or a language model without an encoder"
             )
-        self.config, self.language_name = config, type(language_model).__name__
+        self.config, self.language = config, language_model.config
+        self.language_name = type(language_model).__name__
         table: Any = language_model.get_input_embeddings()
         d_text = table.embedding_dim
         self.marker = nn.Parameter(torch.empty(d_text))
@@ -139,7 +140,7 @@ class GatedCrossAttention(Fusion):
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, dict[str, Any]]:
         """Marks the places of the images, and tells the layers which ones each word may see."""
-        told = laid_out(prompt, shared=None, full=False)
+        told = laid_out(prompt, self.language, shared=None, full=False)
         if not len(prompt.visual) and not (self.training and torch.is_grad_enabled()):
             return prompt.embeds, told
         marker = self.marker.to(prompt.embeds)

@@ -10,10 +10,10 @@ from typing import Any, Literal, final
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.import_utils import torch_compilable_check
 
-from isthmus.fusion._layout import check_positions, laid_out, steps_of
+from isthmus.fusion._layout import check_layout, laid_out, steps_of
 from isthmus.fusion.base import Fusion, FusionConfig, Prompt
 
 # TRL looks for these words to explain a truncated conversation; keep them.
@@ -53,12 +53,15 @@ class Inline(Fusion):
     ) -> None:
         """Remembers how the tokens of an image are laid out."""
         super().__init__()
-        check_positions(language_model, config.positions)
+        check_layout(
+            language_model, positions=config.positions, image_attention=config.image_attention
+        )
         self.config, self.boundaries = config, boundaries
+        self.language = language_model.config
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, dict[str, Any]]:
         """Puts the visual tokens in their places."""
-        return in_text(prompt, self.config, self.boundaries)
+        return in_text(prompt, self.language, self.config, self.boundaries)
 
     def steps(
         self, placeholders: Bool[Tensor, "batch seq"], num_tokens: int
@@ -68,12 +71,12 @@ class Inline(Fusion):
 
 
 def in_text(
-    prompt: Prompt, config: InTextConfig, boundaries: tuple[int, int]
+    prompt: Prompt, language: PreTrainedConfig, config: InTextConfig, boundaries: tuple[int, int]
 ) -> tuple[Tensor, dict[str, Any]]:
     """Returns the text with visual tokens in their places, their positions and their attention."""
     embeds = splice(prompt.embeds, prompt.placeholders, prompt.visual)
-    shared = config.shared(boundaries)
-    return embeds, laid_out(prompt, shared=shared, full=config.image_attention == "full")
+    shared, full = config.shared(boundaries), config.image_attention == "full"
+    return embeds, laid_out(prompt, language, shared=shared, full=full)
 
 
 def splice(

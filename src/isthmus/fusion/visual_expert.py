@@ -27,7 +27,7 @@ from isthmus.fusion._layers import (
     require_visits,
     reroute,
 )
-from isthmus.fusion._layout import check_positions, place_in_image, steps_of
+from isthmus.fusion._layout import check_layout, place_in_image, steps_of
 from isthmus.fusion._roles import (
     Current,
     Experts,
@@ -124,9 +124,11 @@ class VisualExpert(Fusion):
             ValueError: the family has no such maps, or does not tell its layers of images.
         """
         super().__init__()
-        check_positions(language_model, config.positions)
+        check_layout(
+            language_model, positions=config.positions, image_attention=config.image_attention
+        )
         self.config, self.boundaries = config, boundaries
-        self.language_name = type(language_model).__name__
+        self.language, self.language_name = language_model.config, type(language_model).__name__
         every_layer = layers_of(language_model)
         numbers = chosen_layers(len(every_layer), every=config.every, layers=config.layers)
         std = getattr(language_model.config, "initializer_range", None) or 0.02
@@ -138,7 +140,7 @@ class VisualExpert(Fusion):
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, dict[str, Any]]:
         """Puts the visual tokens in their places, and tells the layers which ones they are."""
-        embeds, told = in_text(prompt, self.config, self.boundaries)
+        embeds, told = in_text(prompt, self.language, self.config, self.boundaries)
         images, tokens = prompt.visual.shape[:2]
         if not images and not (self.training and torch.is_grad_enabled()):
             return embeds, told

@@ -83,7 +83,8 @@ def _below(weights: dict[str, Tensor], prefix: str) -> dict[str, Any]:
 
 def _model(golden: Golden) -> Computed:
     inputs, config = golden.inputs, golden.arguments["config"]
-    text = cogvlm_language.text_config(config)
+    base = golden.arguments.get("rope_base", cogvlm_language.ROPE_BASE)
+    text = cogvlm_language.text_config(config, rope_base=base)
     tower = cogvlm_vision.tower(config["vision_config"])
     adapter = _below(golden.weights, "model.vision.")
     adapter = {n: v for n, v in adapter.items() if not n.startswith(("patch_", "transformer."))}

@@ -4,7 +4,10 @@ Paper: arXiv 2312.06742.
 """
 
 from collections.abc import Mapping
+from math import isqrt
 from typing import Any
+
+from torch import Tensor
 
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.c_abstractor import CAbstractor
@@ -16,6 +19,9 @@ from isthmus.shipping.importers._keys import KeyMap, Pair
 
 POOLED = {"query": "query", "tgt": "target", "none": "none"}
 """What the pooled map is, by `pooled_v_target`."""
+
+POSITIONS = ("pos_emb", "v_pos_emb")
+"""Names of the learned positions."""
 
 LINEAR = KeyMap((("net.0.*", "projection.*"),))
 
@@ -107,6 +113,24 @@ def projector(arguments: Mapping[str, Any]) -> tuple[ConnectorConfig, KeyMap]:
     )
 
 
+def without_class_position(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns published weights of a projector whose positions are those of the patches alone.
+
+    Checkpoints of December 2023 have one more in front: the class token got a position, and was
+    dropped behind it. The published code leaves that one out as it loads them, and so does this.
+
+    Differs: told by the number of positions, a square or one more, for Honeybee's grids are
+    square; the published code compares it with that of its own model.
+    """
+    kept = dict(weights)
+    for name in POSITIONS:
+        if (positions := weights.get(name)) is not None:
+            cells = positions.shape[1] - 1
+            if cells and isqrt(cells) ** 2 == cells:
+                kept[name] = positions[:, 1:]
+    return kept
+
+
 def _c_abstractor(arguments: Mapping[str, Any]) -> tuple[ConnectorConfig, KeyMap]:
     config = CAbstractor.Config(
         num_queries=_num_queries(arguments),
@@ -132,7 +156,7 @@ def _c_abstractor(arguments: Mapping[str, Any]) -> tuple[ConnectorConfig, KeyMap
 
 def _d_abstractor(arguments: Mapping[str, Any]) -> tuple[ConnectorConfig, KeyMap]:
     # The published code has no way to read several levels: its references are for one alone.
-    _refuse(arguments, num_feature_levels=1, activation_function="relu")
+    _refuse(arguments, num_feature_levels=1, activation_function="relu", prenorm=False)
     width = arguments.get("d_model", 1024)
     pooled = arguments.get("pooled_v_target", "query")
     if pooled not in POOLED:
@@ -157,6 +181,7 @@ def _d_abstractor(arguments: Mapping[str, Any]) -> tuple[ConnectorConfig, KeyMap
 
 
 def _resampler(arguments: Mapping[str, Any]) -> tuple[ConnectorConfig, KeyMap]:
+    _refuse(arguments, prenorm=False)
     config = HoneybeeResampler.Config(
         num_queries=_num_queries(arguments),
         depth=arguments.get("num_hidden_layers", 6),
