@@ -26,6 +26,14 @@ def test_the_first_position_is_never_supervised() -> None:
     assert batch().num_supervised == 0
 
 
+def test_the_first_token_that_a_decoder_writes_is_supervised() -> None:
+    labels = torch.tensor([[5, 7], [8, -100]])
+    given = batch(labels=labels, decoded=True)
+    assert given.num_supervised == 3
+    assert given.num_positions == 5 + 3
+    assert batch(labels=torch.tensor([[5, 6, 7], [-100, 9, 2]])).num_positions == 5
+
+
 def test_model_inputs_hold_what_is_there_and_no_labels() -> None:
     pixels = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     given = batch(pixel_values=pixels, labels=torch.zeros(2, 3, dtype=torch.int64))

@@ -104,7 +104,7 @@ def test_every_parameter_gets_a_gradient_and_no_table_of_words_is_left(family: s
     for name, parameter in adapter.named_parameters():
         assert parameter.grad is not None, name
         if family == "opt" and name.endswith("k_proj.bias"):
-            # It moves all scores of a query alike, which softmax does not see: nothing but rounding.
+            # It moves all scores of a query alike, which softmax does not see.
             continue
         # More than rounding: the scaling of the output alone leaves such a trace.
         assert parameter.grad.abs().max() > 1e-6, name

@@ -15,12 +15,13 @@ SCORES = {
     ("plain", 1): [0, 0, 1, 0],
     ("deeper", 1): [1, 1, 1, 1],
 }
+TASKS = ("colour", "relation", "position", "colour")
 
 
 def finish(run: Run, scores: list[float], first: int = 0) -> None:
     run.folder.mkdir(parents=True)
     rows = [
-        {"id": n, "vqa": score, "cluster": n // 2, "metrics": ["vqa"]}
+        {"id": n, "task": TASKS[n % 4], "vqa": score, "cluster": n // 2, "metrics": ["vqa"]}
         for n, score in enumerate(scores, start=first)
     ]
     rows.append({"id": "caption", "facts": 0.5, "metrics": ["facts"]})
@@ -54,7 +55,20 @@ def test_the_numbers_by_hand(runs: list[Run]) -> None:
     assert deeper.difference.over_samples.high == 0.75
     assert deeper.over_seeds is not None
     assert deeper.over_seeds.high == pytest.approx(0.75 + 12.706 * 0.25, abs=1e-3)
+    # averaged over seeds its samples score 1 1 .5 .5, so the two pictures 1 and .5
+    assert (deeper.over_samples.low, deeper.over_samples.high) == (0.5, 1.0)
     assert table.samples == 4
+
+
+def test_only_the_samples_of_some_tasks(runs: list[Run]) -> None:
+    table = tabulate(runs, metric="vqa", reference="plain", tasks=("relation", "position"))
+    plain, deeper = table.lines
+    assert (table.samples, table.tasks) == (2, ("relation", "position"))
+    assert (plain.mean, deeper.mean) == (0.25, 0.75)
+    assert deeper.difference is not None
+    assert deeper.difference.value == 0.5
+    # over seeds, relation scores 1 and position .5
+    assert (deeper.over_samples.low, deeper.over_samples.high) == (0.5, 1.0)
 
 
 def test_only_shared_seeds_are_paired(runs: list[Run]) -> None:

@@ -6,7 +6,7 @@ pictures, so theirs is a bootstrap over pictures of the difference averaged over
 """
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -52,6 +52,9 @@ class Line:
     over_seeds: Interval | None
     """95 % Student interval of that mean; None with fewer than two seeds."""
 
+    over_samples: Interval
+    """95 % bootstrap interval over pictures, of the scores averaged over the seeds."""
+
     seeds: tuple[int, ...]
     """Seeds that are finished."""
 
@@ -71,6 +74,9 @@ class StudyTable:
     samples: int
     """Samples that carry the metric, the same for all."""
 
+    tasks: tuple[str, ...] = ()
+    """Tasks whose samples those are; of all tasks when empty."""
+
     lines: tuple[Line, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,13 +84,21 @@ class StudyTable:
         return asdict(self)
 
 
-def tabulate(runs: Sequence[Run], *, metric: str, reference: str, seed: int = 0) -> StudyTable:
+def tabulate(
+    runs: Sequence[Run],
+    *,
+    metric: str,
+    reference: str,
+    tasks: Collection[str] = (),
+    seed: int = 0,
+) -> StudyTable:
     """Returns the table of the finished runs of a study.
 
     Args:
         runs: The runs of the study, as `grid` gave them; unfinished ones are left out.
         metric: Which score of samples.jsonl.
         reference: The recipe that the others are compared with.
+        tasks: Tasks whose samples count, such as the spatial ones; all when empty.
         seed: Of the bootstrap.
 
     Raises:
@@ -95,7 +109,11 @@ def tabulate(runs: Sequence[Run], *, metric: str, reference: str, seed: int = 0)
     for run in runs:
         if run.finished:
             rows = read_rows(run.folder / SAMPLES_FILE)
-            members = {key: row for key, row in rows.items() if metric in row}
+            members = {
+                key: row
+                for key, row in rows.items()
+                if metric in row and (not tasks or row["task"] in tasks)
+            }
             values = {key: float(row[metric]) for key, row in members.items()}
             clusters = clusters or {key: row.get("cluster", key) for key, row in members.items()}
             _check(values, clusters, run, metric)
@@ -108,12 +126,19 @@ def tabulate(runs: Sequence[Run], *, metric: str, reference: str, seed: int = 0)
         _line(name, by_seed, None if name == reference else scores[reference], clusters, seed)
         for name, by_seed in scores.items()
     )
-    return StudyTable(metric=metric, reference=reference, samples=len(clusters), lines=lines)
+    return StudyTable(
+        metric=metric,
+        reference=reference,
+        samples=len(clusters),
+        tasks=tuple(tasks),
+        lines=lines,
+    )
 
 
 def rich_table(table: StudyTable) -> Table:
     """Returns the table for a terminal."""
-    drawn = Table(title=f"{table.metric}, {table.samples:,} samples")
+    of = f" of {', '.join(table.tasks)}" if table.tasks else ""
+    drawn = Table(title=f"{table.metric}, {table.samples:,} samples{of}")
     for number, heading in enumerate(_headings(table)):
         drawn.add_column(heading, justify="right" if number else "left")
     for cells in map(_cells, table.lines):
@@ -164,11 +189,12 @@ def _line(
     clusters: Mapping[str, Hashable],
     seed: int,
 ) -> Line:
-    means = [float(np.mean(list(scores.values()))) for scores in by_seed.values()]
+    values = np.array([[scores[key] for key in clusters] for scores in by_seed.values()])
     return Line(
         name=name,
-        mean=float(np.mean(means)),
-        over_seeds=student_interval(means),
+        mean=float(values.mean()),
+        over_seeds=student_interval(values.mean(axis=1).tolist()),
+        over_samples=_over_samples(values, clusters, seed),
         seeds=tuple(by_seed),
         difference=_difference(by_seed, reference, clusters, seed) if reference else None,
     )
@@ -189,11 +215,14 @@ def _difference(
     return Difference(
         value=float(differences.mean()),
         over_seeds=student_interval(differences.mean(axis=1).tolist()),
-        over_samples=bootstrap_mean(
-            differences.mean(axis=0), clusters=list(clusters.values()), seed=seed
-        ),
+        over_samples=_over_samples(differences, clusters, seed),
         seeds=len(shared),
     )
+
+
+def _over_samples(values: np.ndarray, clusters: Mapping[str, Hashable], seed: int) -> Interval:
+    """Returns the bootstrap interval of values by seed and sample."""
+    return bootstrap_mean(values.mean(axis=0), clusters=list(clusters.values()), seed=seed)
 
 
 def _headings(table: StudyTable) -> list[str]:
