@@ -8,20 +8,41 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from isthmus.microworld.towers.classifier import Classification
 from isthmus.microworld.towers.contrastive import Contrastive
 from isthmus.microworld.towers.language import LanguageModeling
 from isthmus.microworld.towers.masked import MaskedPatches
+from isthmus.microworld.towers.masked_words import MaskedWords
 from isthmus.microworld.towers.pretrain import Pretraining, pretrain
+from isthmus.microworld.towers.start import fresh, grown, saved
 
 SEED = 0
 
-# In the order in which they are built: the chat model goes on from the base model.
+# In the order in which they are built: a model that goes on from another stands behind it.
 TOWERS: dict[str, Callable[[Path], Pretraining]] = {
-    "siglip": lambda _: Contrastive(steps=6000, seed=SEED),
+    "siglip": lambda _: Contrastive("siglip", width=128, depth=6, steps=6000, seed=SEED),
+    "siglip_large": lambda _: Contrastive(
+        "siglip_large", width=192, depth=8, images=32, steps=950, seed=SEED
+    ),
     "dinov2": lambda _: MaskedPatches(steps=6000, seed=SEED),
-    "lm_base": lambda _: LanguageModeling(chat=False, start=None, steps=10_000, seed=SEED),
+    "vit": lambda _: Classification(steps=1200, seed=SEED),
+    "bert": lambda _: MaskedWords(steps=1300, seed=SEED),
+    "lm_tiny": lambda _: LanguageModeling(
+        "lm_tiny", fresh(width=96, depth=4), chat=False, rows=32, steps=2000, seed=SEED
+    ),
+    "lm_base": lambda _: LanguageModeling(
+        "lm_base", fresh(width=192, depth=6), chat=False, steps=10_000, seed=SEED
+    ),
     "lm_chat": lambda weights: LanguageModeling(
-        chat=True, start=weights / "lm_base", steps=4000, seed=SEED
+        "lm_chat", saved(weights / "lm_base"), chat=True, steps=4000, seed=SEED
+    ),
+    "lm_chat_large": lambda weights: LanguageModeling(
+        "lm_chat_large",
+        grown(weights / "lm_chat", depth=12),
+        chat=True,
+        rows=24,
+        steps=750,
+        seed=SEED,
     ),
 }
 

@@ -23,7 +23,7 @@ from isthmus.microworld.towers.probe import attribute_probes
 from isthmus.microworld.towers.regions import regions, told
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
-_WIDTH, _IMAGES, _MAX_TOKENS = 128, 64, 64
+_HEAD_WIDTH, _TEXT_DEPTH, _MAX_TOKENS = 32, 2, 64
 _PATCHES = 3
 """How many patches of a thing are held against its phrase, each by itself."""
 _NAMELESS_SHARE = 0.5
@@ -33,20 +33,22 @@ _NAMELESS_SHARE = 0.5
 class _TwoTowers(nn.Module):
     """Vision and text towers; a temperature and a bias for pictures, and another for regions."""
 
-    def __init__(self, vocabulary: int, pad_token_id: int) -> None:
+    def __init__(self, *, width: int, depth: int, vocabulary: int, pad_token_id: int) -> None:
         super().__init__()
         shared: dict[str, Any] = {
-            "hidden_size": _WIDTH,
-            "intermediate_size": 4 * _WIDTH,
-            "num_attention_heads": 4,
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_attention_heads": width // _HEAD_WIDTH,
         }
         self.vision = SiglipVisionModel(
-            SiglipVisionConfig(image_size=CANVAS, patch_size=PATCH, num_hidden_layers=6, **shared)
+            SiglipVisionConfig(
+                image_size=CANVAS, patch_size=PATCH, num_hidden_layers=depth, **shared
+            )
         )
         self.text = SiglipTextModel(
             SiglipTextConfig(
                 vocab_size=vocabulary,
-                num_hidden_layers=2,
+                num_hidden_layers=_TEXT_DEPTH,
                 max_position_embeddings=_MAX_TOKENS,
                 pad_token_id=pad_token_id,
                 bos_token_id=None,
@@ -56,7 +58,7 @@ class _TwoTowers(nn.Module):
         )
         for tower in (self.vision, self.text):
             tower.set_attn_implementation("eager")  # the fastest backward at this size on a CPU
-        self.region_head = nn.Linear(_WIDTH, _WIDTH)
+        self.region_head = nn.Linear(width, width)
         self.log_scale = nn.Parameter(torch.full((2,), 2.3))
         self.bias = nn.Parameter(torch.full((2,), -6.0))
 
@@ -69,21 +71,27 @@ class _TwoTowers(nn.Module):
 
 @final
 class Contrastive(Pretraining):
-    """SigLIP on generated pictures: 64 pictures and their regions a step."""
+    """SigLIP on generated pictures and their regions."""
 
-    name = "siglip"
     learning_rate = 2e-3
 
-    def __init__(self, *, steps: int, seed: int) -> None:
-        self.steps, self.seed = steps, seed
+    def __init__(
+        self, name: str, *, width: int, depth: int, steps: int, seed: int, images: int = 64
+    ) -> None:
+        self.name, self.steps, self.seed, self.images = name, steps, seed, images
         self.tokenizer = microworld_tokenizer(chat=False)
         torch.manual_seed(seed)
-        self.model = _TwoTowers(len(self.tokenizer), self.tokenizer.pad_token_id)
+        self.model = _TwoTowers(
+            width=width,
+            depth=depth,
+            vocabulary=len(self.tokenizer),
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Sigmoid loss of pictures with captions plus that of regions with phrases."""
         rng = Random(f"contrastive/{self.seed}/{step}")
-        batch = pictures("train", _IMAGES, rng, nameless_share=_NAMELESS_SHARE)
+        batch = pictures("train", self.images, rng, nameless_share=_NAMELESS_SHARE)
         things = regions(batch, rng)
         phrases = list({thing.phrase: thing for thing in things}.values())
         vision = self.model.vision(pixel_values=batch.normalised())

@@ -12,7 +12,7 @@ from typing import Any, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from isthmus.microworld.scene import MAX_THINGS, draw_scene
 from isthmus.microworld.tasks import VQA, questions
@@ -24,13 +24,16 @@ from isthmus.microworld.towers.corpus import (
     write_document,
 )
 from isthmus.microworld.towers.pretrain import Pretraining
+from isthmus.microworld.towers.start import Start
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 from isthmus.microworld.words import scene_text
 
 _TEXT_WEIGHT = 0.1
 """Weight of what is not an answer: scenes are random, so little of it can be learnt."""
-_ROWS, _LENGTH, _TURNS = 64, 96, 4
-"""Documents of a step, their length in tokens, and the questions in each at most.
+_PATIENCE = 0.08
+"""Share of the steps after which a scene may hold one thing more, however little is right."""
+_LENGTH, _TURNS = 96, 4
+"""Length of a document in tokens, and the questions in it at most.
 
 Few questions about many scenes: with thirty, a relation was told from the answers before it, and
 alone it stayed at chance.
@@ -39,43 +42,30 @@ alone it stayed at chance.
 
 @final
 class LanguageModeling(Pretraining):
-    """Base: plain documents from nothing. Chat: the same with turns, going on from base."""
+    """Base: plain documents. Chat: the same with turns, by a model that has read the plain ones."""
 
     learning_rate = 2e-3
 
-    def __init__(self, *, chat: bool, start: Path | None, steps: int, seed: int) -> None:
-        self.name = "lm_chat" if chat else "lm_base"
-        self.steps, self.chat, self.seed = steps, chat, seed
-        self.curriculum = Curriculum(level=MAX_THINGS) if chat else Curriculum()
+    def __init__(
+        self, name: str, start: Start, *, chat: bool, steps: int, seed: int, rows: int = 64
+    ) -> None:
+        self.name, self.chat, self.steps, self.seed, self.rows = name, chat, steps, seed, rows
+        self.curriculum = Curriculum(
+            level=MAX_THINGS if chat else 2, patience=round(_PATIENCE * steps)
+        )
         self.tokenizer = microworld_tokenizer(chat=chat)
         torch.manual_seed(seed)
-        if start is None:
-            config = LlamaConfig(
-                vocab_size=len(self.tokenizer),
-                hidden_size=192,
-                intermediate_size=512,
-                num_hidden_layers=6,
-                num_attention_heads=4,
-                max_position_embeddings=2048,
-                tie_word_embeddings=True,
-                bos_token_id=self.tokenizer.bos_token_id,
-                eos_token_id=self.tokenizer.eos_token_id,
-                pad_token_id=self.tokenizer.pad_token_id,
-            )
-            self.model = LlamaForCausalLM(config)
-        else:
-            self.model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+        self.model = start(self.tokenizer)
         # The fastest at this size on a CPU; the saved folder does not keep the choice.
         self.model.set_attn_implementation("eager")
-        self._compiled = torch.compile(self.model, dynamic=False)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy over the answers, and a tenth of it over the rest."""
         rng = Random(f"language/{self.chat}/{self.seed}/{step}")
         stream = documents(rng, self.curriculum, chat=self.chat, turns=_TURNS)
-        batch = list(islice(stream, _ROWS))
+        batch = list(islice(stream, self.rows))
         ids, weights, first = encode(self.tokenizer, batch, length=_LENGTH)
-        logits = self._compiled(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        logits = self.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
         targets, weights, first = ids[:, 1:], weights[:, 1:], first[:, 1:]
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         losses = losses.view_as(weights)

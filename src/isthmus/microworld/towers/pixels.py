@@ -1,6 +1,7 @@
 """What the vision towers see: batches of train pictures with the regions of their things."""
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import final
@@ -31,7 +32,14 @@ class Pictures:
 
     def normalised(self) -> Float[Tensor, "images 3 height width"]:
         """Pixels from -1 to 1, as the towers take them."""
-        return self.pixels.float() / 127.5 - 1.0
+        return normalised(self.pixels)
+
+
+def normalised(
+    pixels: UInt8[Tensor, "images 3 height width"],
+) -> Float[Tensor, "images 3 height width"]:
+    """Pixels from -1 to 1."""
+    return pixels.float() / 127.5 - 1.0
 
 
 def nameless_palette(rng: Random) -> dict[str, Rgb]:
@@ -54,9 +62,15 @@ def pictures(split: Split, num: int, rng: Random, *, nameless_share: float = 0.0
     scenes = [draw_scene(split, rng) for _ in range(num)]
     nameless = [rng.random() < nameless_share for _ in scenes]
     palettes = [nameless_palette(rng) if odd else RGB for odd in nameless]
-    drawn = map(render, scenes, palettes)
-    stack = np.stack([np.asarray(picture) for picture in drawn])
-    return Pictures(scenes, torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous(), nameless)
+    return Pictures(scenes, rendered(scenes, palettes), nameless)
+
+
+def rendered(
+    scenes: list[Scene], palettes: Iterable[Mapping[str, Rgb]]
+) -> UInt8[Tensor, "images 3 height width"]:
+    """Draws scenes, each in its palette."""
+    stack = np.stack([np.asarray(render(*pair)) for pair in zip(scenes, palettes, strict=False)])
+    return torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous()
 
 
 def coverage(boxes: list[Box]) -> Float[Tensor, "regions patches"]:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor, nn
 
 from isthmus.microworld.source import world_digest
+from isthmus.microworld.towers.muon import Muon
 
 _WARMUP, _DECAY = 0.02, 0.25
 _SAVE_EVERY_SECONDS, _LINE_EVERY_SECONDS = 120.0, 30.0
@@ -47,20 +48,22 @@ class Pretraining(ABC):
         """Takes back what `state` gave."""
 
 
-def optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings, norms, biases and heads.
+def precision() -> torch.dtype:
+    """Returns bfloat16 where the CPU has instructions for it; emulated, it is slower than fp32."""
+    able = torch.cpu.get_capabilities()
+    fast = able.get("avx512_bf16") or able.get("amx_bf16")
+    return torch.bfloat16 if fast else torch.float32
 
-    Paper: https://kellerjordan.github.io/posts/muon/, with the update scaled to AdamW's size.
-    """
+
+def optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for embeddings, norms, biases and heads."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         inside = parameter.ndim == 2 and re.search(r"\.layers?\.\d+\.", name) is not None
         (matrices if inside else others).append(parameter)
     return [
-        torch.optim.Muon(
-            matrices, lr=learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-        ),
+        Muon(matrices, lr=learning_rate, weight_decay=0.01, precision=precision()),
         torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -77,7 +80,7 @@ def pretrain(run: Pretraining, work: Path, console: Console, *, seed: int) -> di
     """Trains the run's model to its last step, going on from `work` where an earlier call stopped.
 
     Returns:
-        Provenance: seed, steps, seconds of training in all, torch version.
+        Provenance: seed, steps, seconds of training in all, number format, torch version.
 
     Raises:
         ValueError: the earlier call was to take other steps, or learnt from another world.
@@ -147,6 +150,7 @@ def pretrain(run: Pretraining, work: Path, console: Console, *, seed: int) -> di
         "seed": seed,
         "steps": run.steps,
         "train_seconds": round(seconds),
+        "precision": str(precision()).removeprefix("torch."),
         "torch": torch.__version__,
     }
 
@@ -158,7 +162,7 @@ def _take_step(
         for group in optim.param_groups:
             group["lr"] = run.learning_rate * schedule(step, run.steps)
     torch.manual_seed(seed * 1_000_003 + step)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision() is torch.bfloat16):
         loss, figures = run.loss(step)
     loss.backward()
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import final
 
-from isthmus.microworld.scene import ATTRIBUTES, Box
+from isthmus.microworld.scene import ATTRIBUTES, Box, Thing
 from isthmus.microworld.towers.pixels import Pictures
 from isthmus.microworld.words import noun_phrase, square_text
 
@@ -39,17 +39,27 @@ def regions(batch: Pictures, rng: Random) -> list[Region]:
             if nameless:
                 del traits["colour"]
             traits["square"] = square_text(thing)
-            said = {name: value for name, value in traits.items() if rng.random() < 0.5}
-            said = said or {"shape": thing.shape}
-            words = [noun_phrase(thing, tuple(said))]
-            if "square" in said:
-                words.append(f"on {said['square']}")
-            found.append(Region(picture, thing.box, traits, said, " ".join(words)))
+            said = some(traits, rng)
+            found.append(Region(picture, thing.box, traits, said, phrase(thing, said)))
         if scene.sign:
             traits = {"sign": scene.sign.text}
-            phrase = f'sign "{scene.sign.text}"'
-            found.append(Region(picture, scene.sign.box, traits, traits, phrase))
+            words = f'sign "{scene.sign.text}"'
+            found.append(Region(picture, scene.sign.box, traits, traits, words))
     return found
+
+
+def some(traits: Traits, rng: Random) -> Traits:
+    """Each of a thing's traits with a chance of one half; its shape when there would be none."""
+    said = {name: value for name, value in traits.items() if rng.random() < 0.5}
+    return said or {"shape": traits["shape"]}
+
+
+def phrase(thing: Thing, said: Traits) -> str:
+    """Small circle on e4."""
+    words = [noun_phrase(thing, tuple(said))]
+    if "square" in said:
+        words.append(f"on {said['square']}")
+    return " ".join(words)
 
 
 def told(things: list[Region], phrases: list[Region]) -> list[list[bool]]:
