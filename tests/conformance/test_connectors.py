@@ -216,22 +216,33 @@ def test_a_gpu_computes_the_same(config: ConnectorConfig) -> None:
 
 
 @every_variant
-def test_images_of_several_sizes_are_read_as_if_alone(config: ConnectorConfig) -> None:
+@pytest.mark.parametrize("frames", [1, 2])
+def test_images_of_several_sizes_are_read_as_if_alone(config: ConnectorConfig, frames: int) -> None:
     sizes = [(4, 4), (2, 4), (4, 2)]
     connector, grid = build(config), (4, 4)
-    alone = [patches(1, size) for size in sizes]
-    features, mask = torch.zeros(3, 4, 4, D_VISION), torch.zeros(3, 4, 4, dtype=torch.bool)
-    for index, (image, (rows, columns)) in enumerate(zip(alone, sizes, strict=True)):
-        features[index, :rows, :columns] = image.features.view(rows, columns, D_VISION)
-        mask[index, :rows, :columns] = True
+    alone = [
+        Patches(
+            features=torch.randn(1, frames * rows * columns, D_VISION),
+            grid=(rows, columns),
+            num_frames=frames,
+        )
+        for rows, columns in sizes
+    ]
     # Whatever stands in the padding must not matter.
-    features = torch.where(mask[..., None], features, 7.0)
-    padded = Patches(features=features.flatten(1, 2), grid=grid, mask=mask.flatten(1))
+    features = torch.full((3, frames, 4, 4, D_VISION), 7.0)
+    mask = torch.zeros(3, frames, 4, 4, dtype=torch.bool)
+    for index, (image, (rows, columns)) in enumerate(zip(alone, sizes, strict=True)):
+        cells = image.features.view(frames, rows, columns, D_VISION)
+        features[index, :, :rows, :columns] = cells
+        mask[index, :, :rows, :columns] = True
+    padded = Patches(
+        features=features.flatten(1, 3), grid=grid, num_frames=frames, mask=mask.flatten(1)
+    )
     read = connector.read(padded)
     for index, image in enumerate(alone):
         expected = connector(image)[0]
-        count = config.num_tokens(sizes[index])
-        assert len(expected) == count
+        count = len(expected)
+        assert frames > 1 or count == config.num_tokens(sizes[index])
         torch.testing.assert_close(
             read.features[index, :count], expected, atol=BATCH_TOLERANCE, rtol=0
         )

@@ -41,18 +41,18 @@ class Connector(nn.Module, ABC):
         if patches.mask is None or self.reads_masks:
             return VisualTokens(features=self(patches))
         sizes = patches.sizes()
-        counts = [self.config.num_tokens(size) for size in sizes]
-        tokens: Tensor | None = None
-        for size in dict.fromkeys(sizes):
-            chosen = [index for index, other in enumerate(sizes) if other == size]
-            part = self(_cut_out(patches, chosen, size))
-            if tokens is None:
-                tokens = part.new_zeros(len(sizes), max(counts), part.shape[-1])
-            where = torch.tensor(chosen, device=part.device)
+        if not sizes:
+            return VisualTokens(features=self(patches))
+        same = {size: [n for n, other in enumerate(sizes) if other == size] for size in sizes}
+        parts = {size: self(_cut_out(patches, chosen, size)) for size, chosen in same.items()}
+        # Asked of the tokens, since a clip may have more of them than an image.
+        counts = [parts[size].shape[1] for size in sizes]
+        one = parts[sizes[0]]
+        tokens = one.new_zeros(len(sizes), max(counts), one.shape[-1])
+        for size, part in parts.items():
+            where = torch.tensor(same[size], device=part.device)
             padded = nn.functional.pad(part, (0, 0, 0, tokens.shape[1] - part.shape[1]))
             tokens = tokens.index_copy(0, where, padded)
-        if tokens is None:
-            return VisualTokens(features=self(patches))
         numbers = torch.arange(tokens.shape[1], device=tokens.device)
         mask = numbers < torch.tensor(counts, device=tokens.device)[:, None]
         return VisualTokens(features=tokens, mask=mask)
