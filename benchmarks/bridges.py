@@ -49,7 +49,7 @@ from isthmus.training.stage import (
 
 TASKS = ("colour", "shape", "count", "existence", "relation", "comparison", "position")
 """What is learned and measured: a picture, a question, an answer of one or two words."""
-SCENES = 800
+SCENES = 1200
 """To learn from, with ten questions each."""
 BATCH_SIZE = 1
 """So many more steps come out of the same time that all arms learn more than with larger ones."""
@@ -77,7 +77,7 @@ class Options:
     shard: str = "1/1"
     """Which part of the runs to do here, as i/n."""
     pilot: bool = False
-    """Try both learning rates of each arm, with the first seed and on validation scenes."""
+    """Try each learning rate of each arm, with the first seed and on validation scenes."""
     speed: bool = False
     """Measure samples per second in place of training."""
     rounds: int = 3

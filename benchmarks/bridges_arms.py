@@ -35,8 +35,11 @@ TOKENS = 16
 HEADS = 4
 D_HEAD = 32
 """Together as wide as a patch."""
-RATES = (3e-3, 1e-3)
-"""Learning rates of what is new, of which each family has one; `--pilot` tries both."""
+LINEAR_LR, PERCEPTRON_LR, LAYERED_LR, FUSION_LR = 3e-3, 1e-3, 3e-4, 1e-3
+"""Learning rates of what is new: the more layers it has, the slower it may move, so that the
+language model can learn to read it meanwhile."""
+RATES = (3e-3, 1e-3, 3e-4)
+"""What `--pilot` tries."""
 
 INLINE = "inline"
 """The fusion of all connectors' arms, which needs none of its own."""
@@ -88,14 +91,10 @@ def check(found: Mapping[str, Arm]) -> None:
 
 
 def _arms() -> Iterator[Arm]:
-    patchwise: tuple[ConnectorConfig, ...] = (
-        Linear.Config(),
-        MLP.Config(),
-        GLU.Config(),
-        PixelShuffle.Config(),
-    )
-    for each in patchwise:
-        yield Arm(connector=each, lr=3e-3)
+    yield Arm(connector=Linear.Config(), lr=LINEAR_LR)
+    yield Arm(connector=MLP.Config(), lr=PERCEPTRON_LR)
+    yield Arm(connector=GLU.Config(), lr=PERCEPTRON_LR)
+    yield Arm(connector=PixelShuffle.Config(), lr=LINEAR_LR)
     heads: dict[str, Any] = {"num_heads": HEADS, "d_head": D_HEAD}
     width = HEADS * D_HEAD
     layered: tuple[ConnectorConfig, ...] = (
@@ -114,13 +113,13 @@ def _arms() -> Iterator[Arm]:
         ),
     )
     for each in layered:
-        yield Arm(connector=each, lr=1e-3)
+        yield Arm(connector=each, lr=LAYERED_LR)
     one_layer = PerceiverResampler.Config(num_latents=TOKENS, depth=1, final_norm=False, **heads)
     adapter = LanguageAdapter.Config(resampler=one_layer)
-    yield Arm(connector=adapter, start=SMALL_LANGUAGE, lr=1e-3)
+    yield Arm(connector=adapter, start=SMALL_LANGUAGE, lr=LAYERED_LR)
     fusions: tuple[FusionConfig, ...] = (
         VisualExpert.Config(),
         GatedCrossAttention.Config(every=2, **heads),
     )
     for one in fusions:
-        yield Arm(connector=MLP.Config(), fusion=one, lr=1e-3)
+        yield Arm(connector=MLP.Config(), fusion=one, lr=FUSION_LR)
