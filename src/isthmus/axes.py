@@ -165,6 +165,10 @@ class Batch:
     decoded: bool = False
     """Whether a decoder writes the labels; else they stand in the text, and the position before
     each tells it."""
+    image_ids: Int[Tensor, " batch"] | None = None
+    """Equal for pairs of an image and a text that show the same image."""
+    text_ids: Int[Tensor, " batch"] | None = None
+    """Equal for pairs that say the same."""
     ids: tuple[str, ...] = ()
     """Names of the samples."""
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from isthmus.axes import Instruction, Patches
 from isthmus.connectors._initialization import STD, draw_matrices
-from isthmus.connectors._qformer import BodySettings, QFormerBody
+from isthmus.connectors._qformer import BodySettings, KeysValues, QFormerBody
 from isthmus.connectors._qformer_text import TextEmbeddings, TextSide
 from isthmus.connectors.base import Connector, ConnectorConfig
 
@@ -60,6 +60,8 @@ class QFormer(Connector):
         """Epsilon of a layer norm on the patches; None where there is no such norm."""
         text: TextSide | None = None
         """The side that reads an instruction; None where there is none."""
+        project: bool = True
+        """Whether a linear map brings the queries to the width of the language model."""
 
         def __post_init__(self) -> None:
             """Checks counts and shares.
@@ -118,8 +120,18 @@ class QFormer(Connector):
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
     ) -> None:
-        """Builds the queries, the body and the text side; the grid does not matter to them."""
+        """Builds the queries, the body and the text side; the grid does not matter to them.
+
+        Raises:
+            ValueError: the queries are handed on as they are, and are of another width than what
+                reads them.
+        """
         super().__init__()
+        if not config.project and config.d_hidden != d_text:
+            raise ValueError(
+                f"qformer.d_hidden is {config.d_hidden} and what reads the queries {d_text} wide; "
+                "without `project` both have to be equal: set qformer.project"
+            )
         self.config = config
         self.patch_norm = (
             nn.Identity()
@@ -129,7 +141,7 @@ class QFormer(Connector):
         self.queries = nn.Parameter(torch.empty(config.num_queries, config.d_hidden))
         self.text = None if config.text is None else TextEmbeddings(config.text, config.d_hidden)
         self.body = QFormerBody(config.body(d_vision))
-        self.projection = nn.Linear(config.d_hidden, d_text)
+        self.projection = nn.Linear(config.d_hidden, d_text) if config.project else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -160,7 +172,7 @@ class QFormer(Connector):
             ValueError: there is an instruction and no text side, or it is too long.
         """
         num_queries, images = len(self.queries), len(patches.features)
-        states: Tensor = repeat(self.queries, "queries d -> images queries d", images=images)
+        states = self.fresh_queries(images)
         mask = None
         if instruction is not None:
             if self.text is None:
@@ -174,10 +186,18 @@ class QFormer(Connector):
             states,
             num_queries=num_queries,
             mask=mask,
-            image=self.body.read(self.patch_norm(patches.states)),
+            image=self.read(patches),
             patch_mask=patches.state_mask,
         )
         return self.projection(states[:, :num_queries])
+
+    def fresh_queries(self, images: int) -> Float[Tensor, "images queries d_hidden"]:
+        """Returns the queries as they start for each of so many images."""
+        return repeat(self.queries, "queries d -> images queries d", images=images)
+
+    def read(self, patches: Patches) -> list[KeysValues | None]:
+        """Returns what the patches answer in each layer, see `QFormerBody.read`."""
+        return self.body.read(self.patch_norm(patches.states))
 
 
 CONNECTOR = QFormer

@@ -10,9 +10,6 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
-from transformers.image_transforms import to_pil_image
-from transformers.image_utils import make_flat_list_of_images
-from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.processing_utils import MultiModalData
 
 from isthmus.data.images import as_seen
@@ -20,8 +17,8 @@ from isthmus.geometry.resize import Resize, ResizeStrategy
 from isthmus.language.tokenizer import IMAGE_TOKEN, load_tokenizer, token_id
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.message_parts import as_text, images_of, instructions_of
+from isthmus.modeling.pictures import image_processor_for, pictures, views_of
 from isthmus.modeling.shim import AUTO_MAP, write_shim
-from isthmus.vision.views import padding_colour, views
 
 QFORMER_TOKENIZER = "qformer_tokenizer"
 """Folder in a checkpoint that holds the tokenizer of a connector that reads instructions."""
@@ -124,19 +121,8 @@ class IsthmusProcessor(ProcessorMixin):
                 f"qformer_tokenizer has {len(qformer_tokenizer)} entries, and the connector a "
                 f"vocabulary of {side.vocab_size}; set qformer.text.vocab_size"
             )
-        width, height = config.resize.size
-        image_processor = ViTImageProcessorPil(
-            size={"height": height, "width": width},
-            resample=config.image_resample,
-            image_mean=config.image_mean,
-            image_std=config.image_std,
-            do_resize=True,
-            do_rescale=False,
-            do_normalize=False,
-            do_convert_rgb=True,
-        )
         processor = cls(
-            image_processor=image_processor,
+            image_processor=image_processor_for(config),
             tokenizer=tokenizer,
             image_token=config.image_token,
             num_image_tokens=config.num_placeholders,
@@ -197,18 +183,8 @@ class IsthmusProcessor(ProcessorMixin):
         return self.resize.num_views(width, height)
 
     def views(self, image: Image.Image) -> UInt8[Tensor, "images 3 height width"]:
-        """Returns the views of a picture as bytes: turned upright, in colour, resized.
-
-        Differs: transformers' own processors know one view; they crop where a tower was trained
-            on crops (CLIP). Here that is a choice, `image_resize`.
-        """
-        seen = as_seen(image)
-        return views(
-            seen,
-            self.resize.plan(*seen.size),
-            resample=int(self.image_processor.resample),
-            fill=padding_colour(self.image_processor.image_mean),
-        )
+        """Returns the views of a picture as bytes: turned upright, in colour, resized."""
+        return views_of(image, self.resize, self.image_processor)
 
     def asked(self, instructions: Sequence[str]) -> dict[str, Tensor]:
         """Returns what the connector is told beside the images; nothing where it reads no words.
@@ -252,7 +228,7 @@ class IsthmusProcessor(ProcessorMixin):
             texts = [text] if isinstance(text, str) else list(text or ())
             words = [(t.replace(self.image_token, ""), t.count(self.image_token)) for t in texts]
             instructions = [line.strip() for line, count in words for _ in range(count)]
-        counts = [self.num_views(*as_seen(picture).size) for picture in _pictures(images)]
+        counts = [self.num_views(*as_seen(picture).size) for picture in pictures(images)]
         repeated = [line for line, n in zip(instructions, counts, strict=True) for _ in range(n)]
         inputs.update(self.asked(repeated))
         return inputs
@@ -329,7 +305,7 @@ class IsthmusProcessor(ProcessorMixin):
                 f"{self.image_resize} views of {' x '.join(map(str, self.resize.size))} pixels, "
                 "not normalised; resize images beforehand"
             )
-        shown = [self.views(picture) for picture in _pictures(images)]
+        shown = [self.views(picture) for picture in pictures(images)]
         tokens = self.replace_image_token({}, 0)
         pixels = torch.cat(shown) if shown else torch.empty(0)
         return {"pixel_values": pixels}, [tokens * len(each) for each in shown]
@@ -342,9 +318,3 @@ class IsthmusProcessor(ProcessorMixin):
             num_image_tokens=[self.num_image_tokens * count for count in counts],
             num_image_patches=counts,
         )
-
-
-def _pictures(images: Any) -> list[Image.Image]:
-    """Returns images of any of transformers' forms, nested or not, as Pillow's."""
-    flat: list[Any] = make_flat_list_of_images(images)  # type: ignore[assignment]
-    return [image if isinstance(image, Image.Image) else to_pil_image(image) for image in flat]

@@ -19,17 +19,35 @@ AUTO_MAP = {
 }
 """Which class of the file each Auto class takes."""
 
+ALIGNMENT_AUTO_MAP = {
+    "AutoConfig": f"{SHIM_MODULE}.IsthmusAlignmentConfig",
+    "AutoModel": f"{SHIM_MODULE}.IsthmusForAlignment",
+    "AutoProcessor": f"{SHIM_MODULE}.IsthmusAlignmentProcessor",
+}
+"""The same of a model that holds pictures and texts together, without a language model."""
+
 SHIM = '''\
 """Lets transformers load this folder with trust_remote_code=True (pip install isthmus)."""
 
 from isthmus import (
+    IsthmusAlignmentConfig,
+    IsthmusAlignmentProcessor,
     IsthmusConfig,
+    IsthmusForAlignment,
     IsthmusForConditionalGeneration,
     IsthmusModel,
     IsthmusProcessor,
 )
 
-__all__ = ["IsthmusConfig", "IsthmusForConditionalGeneration", "IsthmusModel", "IsthmusProcessor"]
+__all__ = [
+    "IsthmusAlignmentConfig",
+    "IsthmusAlignmentProcessor",
+    "IsthmusConfig",
+    "IsthmusForAlignment",
+    "IsthmusForConditionalGeneration",
+    "IsthmusModel",
+    "IsthmusProcessor",
+]
 '''
 """Text of the file."""
 

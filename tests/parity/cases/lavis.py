@@ -1,12 +1,19 @@
-"""The Q-Former of LAVIS, in every pass of BLIP-2's first stage."""
+"""The Q-Former of LAVIS, in every pass of BLIP-2's first stage, and that stage's losses."""
 
 import torch
 from einops import repeat
 from torch.nn.functional import cross_entropy
 
-from isthmus.axes import IGNORED_LABEL
+from isthmus.axes import IGNORED_LABEL, Patches
 from isthmus.connectors._qformer_text import PADDING_ID, LanguageHead
 from isthmus.connectors.qformer import QFormer
+from isthmus.modeling.alignment import Texts
+from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
+from isthmus.modeling.modeling_alignment import IsthmusForAlignment
+from isthmus.objectives._captioning import captioning_loss
+from isthmus.objectives._contrastive import compare, contrastive_loss
+from isthmus.objectives._matching import Negatives, matching_loss, negative_weights
+from isthmus.objectives._passes import FalseImages, Packed
 from isthmus.shipping.importers import lavis
 from tests.parity.cases._connector import gradients
 from tests.parity.cases._qformer import filled, joint
@@ -84,6 +91,81 @@ def _qformer(golden: Golden) -> Computed:
     )
 
 
+def _first_stage(golden: Golden) -> Computed:
+    inputs, arguments = golden.inputs, golden.arguments
+    features = inputs["image_features"].clone().requires_grad_()
+    patches = Patches(features=features, grid=(1, features.shape[1]))
+    config = IsthmusAlignmentConfig(
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": features.shape[-1],
+            "num_attention_heads": 1,
+        },
+        qformer_config=lavis.connector(arguments["bert_config"], has_text=True).to_dict(),
+        d_embedding=arguments["embed_dim"],
+        max_caption_tokens=arguments["max_txt_len"],
+        cls_token_id=2,
+        bos_token_id=arguments["bert_config"]["vocab_size"] - 1,
+        eos_token_id=3,
+    )
+    with torch.device("meta"):
+        model = IsthmusForAlignment(config)
+    model.vision_tower = torch.nn.Identity()
+    own = model.state_dict()
+    weights = {
+        name: value.clone().reshape(own[name].shape)
+        for name, value in lavis.FIRST_STAGE.to_ours(golden.weights).items()
+    }
+    model.load_state_dict(weights, assign=True)
+    model.requires_grad_(True).eval()
+
+    texts = Texts(input_ids=inputs["input_ids"], attention_mask=inputs["text_atts"])
+    written = texts.begun_by(config.bos_token_id)
+    passes = Packed(model, patches, texts)
+    found = passes.compare(written)
+    alike = compare(
+        model.image_embeds(found.queries),
+        model.text_embeds(found.texts),
+        model.temperature,
+        [len(texts)],
+        gradient=False,
+    )
+    same = torch.eye(len(texts)).bool()
+    same_image = inputs["image_id"][:, None] == inputs["image_id"]
+    itc, itc_by_id = (
+        contrastive_loss(alike, each, label_smoothing=LABEL_SMOOTHING)
+        for each in (same, same_image)
+    )
+    negatives = Negatives(
+        images=inputs["negative_image"],
+        texts=inputs["negative_text"],
+        has_image=torch.ones(len(texts)).bool(),
+        has_text=torch.ones(len(texts)).bool(),
+    )
+    itm, _ = matching_loss(
+        passes.match(FalseImages(numbers=negatives.images), texts[negatives.texts]), negatives
+    )
+    assert found.captions is not None
+    itg = captioning_loss(model, found.captions, written, label_smoothing=LABEL_SMOOTHING).loss
+    loss = itc + itm + itg
+    outputs = {
+        "loss": loss[None],
+        "loss_itc": itc[None],
+        "loss_itc_image_id": itc_by_id[None],
+        "loss_itm": itm[None],
+        "loss_itg": itg[None],
+        "weights_negative_image": negative_weights(alike.text_to_image, same),
+        "weights_negative_text": negative_weights(alike.image_to_text, same),
+        "weights_negative_image_image_id": negative_weights(alike.text_to_image, same_image),
+        "weights_negative_text_image_id": negative_weights(alike.image_to_text, same_image),
+    }
+    return Computed(
+        {name: value.detach() for name, value in outputs.items()},
+        gradients(golden, loss[None], model, lavis.FIRST_STAGE, {"image_features": features}),
+    )
+
+
 CASES = {
-    "lavis.models.blip2_models.Qformer.BertLMHeadModel (+ query_tokens of Blip2Qformer)": _qformer
+    "lavis.models.blip2_models.Qformer.BertLMHeadModel (+ query_tokens of Blip2Qformer)": _qformer,
+    "lavis.models.blip2_models.blip2_qformer.Blip2Qformer.forward": _first_stage,
 }

@@ -16,27 +16,42 @@ PATCH_NORM_EPS = 1e-5
 _EMBEDDINGS = "Qformer.bert.embeddings"
 _HEAD = "Qformer.cls.predictions"
 
-QFORMER = KeyMap(
-    (
-        ("query_tokens", "queries"),
-        ("ln_vision.*", "patch_norm.*"),
-        (f"{_EMBEDDINGS}.word_embeddings.*", "text.words.*"),
-        (f"{_EMBEDDINGS}.position_embeddings.*", "text.positions.*"),
-        (f"{_EMBEDDINGS}.LayerNorm.*", "body.norm.*"),
-        *_qformer.layers("Qformer.bert.encoder.layer.*", "self"),
-        # The language head of the first stage; its last map is the word embeddings.
-        (f"{_HEAD}.transform.dense.*", "head.transform.*"),
-        (f"{_HEAD}.transform.LayerNorm.*", "head.norm.*"),
-        (f"{_HEAD}.bias", "head.bias"),
-    ),
-    ignored=(f"{_EMBEDDINGS}.position_ids", f"{_HEAD}.decoder.*"),
+_QFORMER = (
+    ("query_tokens", "queries"),
+    ("ln_vision.*", "patch_norm.*"),
+    (f"{_EMBEDDINGS}.word_embeddings.*", "text.words.*"),
+    (f"{_EMBEDDINGS}.position_embeddings.*", "text.positions.*"),
+    (f"{_EMBEDDINGS}.LayerNorm.*", "body.norm.*"),
+    *_qformer.layers("Qformer.bert.encoder.layer.*", "self"),
 )
-"""Of the first stage, which has no projection to a language model."""
+_HEAD_PARTS = (
+    (f"{_HEAD}.transform.dense.*", "transform.*"),
+    (f"{_HEAD}.transform.LayerNorm.*", "norm.*"),
+    (f"{_HEAD}.bias", "bias"),
+)
+"""Of the language head, whose last map is the word embeddings."""
+_IGNORED = (f"{_EMBEDDINGS}.position_ids", f"{_HEAD}.decoder.*")
+
+QFORMER = KeyMap((*_QFORMER, *((theirs, f"head.{ours}") for theirs, ours in _HEAD_PARTS)), _IGNORED)
+"""The Q-Former alone, and its language head."""
+
+FIRST_STAGE = KeyMap(
+    (
+        *((theirs, f"qformer.{ours}") for theirs, ours in _QFORMER),
+        *((theirs, f"lm_head.{ours}") for theirs, ours in _HEAD_PARTS),
+        ("vision_proj.*", "vision_projection.*"),
+        ("text_proj.*", "text_projection.*"),
+        ("itm_head.*", "itm_head.*"),
+        ("temp", "temperature"),
+    ),
+    _IGNORED,
+)
+"""Of `Blip2Qformer`, beside its vision tower, and of `IsthmusForAlignment`."""
 
 
 def second_stage(projection: Literal["opt_proj", "t5_proj", "llm_proj"]) -> KeyMap:
     """Returns the names of a Q-Former with its projection, which is called by language model."""
-    return KeyMap((*QFORMER.pairs, (f"{projection}.*", "projection.*")), QFORMER.ignored)
+    return KeyMap((*_QFORMER, (f"{projection}.*", "projection.*")), _IGNORED)
 
 
 def connector(bert_config: Mapping[str, Any], *, has_text: bool) -> QFormer.Config:

@@ -1,0 +1,134 @@
+"""Samples to pairs of an image and a caption, and pairs to batches.
+
+A sample shows one image, and each of its answers is a caption of it; what was asked does not
+matter. Names of images and captions travel along as numbers, so that a loss which holds pairs
+against each other knows which of them are true though nobody wrote them down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol, final, runtime_checkable
+
+import torch
+from jaxtyping import UInt8
+from PIL.Image import Image
+from torch import Tensor
+
+from isthmus.axes import Batch
+from isthmus.data.dataset import Features
+from isthmus.data.faults import Fault
+from isthmus.data.sample import Sample
+from isthmus.data.views import read_views
+
+
+@runtime_checkable
+class PairProcessor(Protocol):
+    """Turns captions into token ids and images into pixels; the real one lives in `modeling`."""
+
+    tokenizer: Any
+    """A fast tokenizer of transformers."""
+    max_caption_tokens: int
+    """Longest caption; the rest is cut."""
+
+    def views(self, image: Image) -> UInt8[Tensor, "images 3 height width"]:
+        """Returns the one view of an image at the size of the vision tower, not normalised."""
+        ...
+
+    def texts(self, lines: Sequence[str]) -> dict[str, Tensor]:
+        """Returns `input_ids` and `attention_mask` of texts, padded on the right."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image and what is said of it."""
+
+    id: str
+    image: Path
+    caption: str
+
+
+def pairs_of(sample: Sample) -> list[Pair]:
+    """Returns a pair for each answer of a sample.
+
+    Raises:
+        Fault: the sample shows no image, or several.
+    """
+    if len(sample.images) != 1:
+        raise Fault(
+            "image_marks",
+            f"{sample.id}: {len(sample.images)} images; a caption belongs to one image, so give "
+            "each image a sample of its own",
+        )
+    captions = [m.text.strip() for m in sample.messages if m.role == "assistant"]
+    return [
+        Pair(sample.id if number == 1 else f"{sample.id}#{number}", sample.images[0], caption)
+        for number, caption in enumerate(captions, start=1)
+    ]
+
+
+@final
+class PairDataset:
+    """Samples and a processor, from which batches of pairs are made."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        processor: PairProcessor,
+        *,
+        features: Features | None = None,
+    ):
+        """Holds the pairs; nothing is read before it is asked for.
+
+        Args:
+            samples: of one image each.
+            processor: encodes images and captions.
+            features: looked up instead of reading pixels.
+
+        Raises:
+            Fault: a sample shows no image, or several.
+        """
+        self.pairs = [pair for sample in samples for pair in pairs_of(sample)]
+        self.processor = processor
+        self.features = features
+        # A fast tokenizer refuses to be used by two threads at once.
+        self._tokenizing = Lock()
+
+    def __len__(self) -> int:
+        """Returns the number of pairs."""
+        return len(self.pairs)
+
+    def lengths(self) -> list[int]:
+        """Returns one length for all: pairs of a batch are held against each other, so chance
+        alone decides which they are.
+        """
+        return [1] * len(self.pairs)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Returns some pairs as a batch; its images are pixels or looked-up features."""
+        pairs = [self.pairs[index] for index in indices]
+        images = [pair.image for pair in pairs]
+        with self._tokenizing:
+            texts = self.processor.texts([pair.caption for pair in pairs])
+        return Batch(
+            **texts,
+            pixel_values=None if self.features else self._pixels(images),
+            patch_features=self.features(images) if self.features else None,
+            image_ids=_numbers(map(str, images)),
+            text_ids=_numbers(pair.caption.casefold() for pair in pairs),
+            ids=tuple(pair.id for pair in pairs),
+        )
+
+    def _pixels(self, paths: Sequence[Path]) -> UInt8[Tensor, "images 3 height width"]:
+        shown = {path: read_views(path, self.processor) for path in dict.fromkeys(paths)}
+        return torch.cat([shown[path] for path in paths])
+
+
+def _numbers(names: Any) -> Tensor:
+    """Returns a number of 63 bits for each name, the same one on every process."""
+    digests = (sha256(name.encode()).digest()[:8] for name in names)
+    return torch.tensor([int.from_bytes(d, "big") >> 1 for d in digests], dtype=torch.int64)
