@@ -36,16 +36,9 @@ from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Shard, grid, run
 from isthmus.training.loop import train
+from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import microworld_files
-from isthmus.training.stage import (
-    MicroworldData,
-    ModelConfig,
-    Part,
-    PartName,
-    Recipe,
-    Schedule,
-    Stage,
-)
+from isthmus.training.stage import MicroworldData, Part, PartName, Recipe, Schedule, Stage
 
 TASKS = ("colour", "shape", "count", "existence", "relation", "comparison", "position")
 """What is learned and measured: a picture, a question, an answer of one or two words."""

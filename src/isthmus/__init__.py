@@ -7,10 +7,13 @@ from isthmus.axes import Batch, Patches
 from isthmus.connectors import Connector, ConnectorConfig
 from isthmus.language.chat_template import names as chat_templates
 from isthmus.modeling.body import IsthmusModel
+from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
-from isthmus.modeling.loading import load
+from isthmus.modeling.loading import load, load_alignment
+from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.pretrained import IsthmusPreTrainedModel
+from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.modeling.register import register
 
@@ -18,7 +21,10 @@ __all__ = [
     "Batch",
     "Connector",
     "ConnectorConfig",
+    "IsthmusAlignmentConfig",
+    "IsthmusAlignmentProcessor",
     "IsthmusConfig",
+    "IsthmusForAlignment",
     "IsthmusForConditionalGeneration",
     "IsthmusModel",
     "IsthmusPreTrainedModel",
@@ -26,6 +32,7 @@ __all__ = [
     "Patches",
     "chat_templates",
     "load",
+    "load_alignment",
     "register",
 ]
 

@@ -12,7 +12,7 @@ from benchmarks import feature_store
 from benchmarks.feature_store import Steps, compare
 from benchmarks.scratch import scratch_cache
 from isthmus.connectors.linear import Linear
-from isthmus.training.stage import ModelConfig
+from isthmus.training.models import ModelConfig
 from tests.tiny import save_language, save_vision
 
 

@@ -19,8 +19,8 @@ from transformers import (
 
 from isthmus.axes import Instruction, Patches
 from isthmus.connectors.qformer import QFormer
+from isthmus.modeling.keys import KeyMap
 from isthmus.shipping.importers import blip2, instructblip, lavis
-from isthmus.shipping.importers._keys import KeyMap
 
 BATCH, NUM_QUERIES, LENGTH, GRID = 3, 4, 7, (2, 5)
 D_VISION, D_TEXT, D_HIDDEN = 20, 12, 24

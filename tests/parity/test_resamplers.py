@@ -21,8 +21,8 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMConnector
 
 from isthmus.axes import Patches
 from isthmus.connectors import ConnectorConfig
+from isthmus.modeling.keys import KeyMap
 from isthmus.shipping.importers import idefics, idefics2, idefics3, llava
-from isthmus.shipping.importers._keys import KeyMap
 from tests.parity.golden import TOLERANCE
 
 D_VISION, D_TEXT = 36, 32

@@ -5,7 +5,8 @@ import pytest
 
 from isthmus.connectors.linear import Linear
 from isthmus.study.run import Run, Shard, grid, run
-from isthmus.training.stage import MicroworldData, ModelConfig, Part, Recipe, Schedule, Stage
+from isthmus.training.models import ModelConfig
+from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
 
 RECIPE = Recipe(
     name="tests.study",

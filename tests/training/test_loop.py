@@ -100,7 +100,7 @@ def test_frozen_parts_keep_every_bit_and_trained_ones_move(tmp_path: Path) -> No
     assert [step for step, _ in result.validation_losses] == [3]  # a share, not a number of steps
     trained = _weights(tmp_path / "out")
     torch.manual_seed(recipe.seed)
-    model, _ = loop.build_model(recipe.model)
+    model, _ = loop.build(recipe.model)
     before = model.state_dict()
     moved = {name for name in trained if not torch.equal(trained[name], before[name])}
     assert moved == {name for name in trained if name.startswith("model.connector.")}

@@ -21,20 +21,14 @@ from isthmus.evaluation.requests import Generate, split_last_answer
 from isthmus.evaluation.runner import answer
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.training import loop
+from isthmus.training.examples import Conversations
 from isthmus.training.loop import train
+from isthmus.training.models import ModelConfig
 from isthmus.training.read_data import read_data
 from isthmus.training.resolve import microworld_files
 from isthmus.training.result import TrainResult
 from isthmus.training.run_folder import read_description
-from isthmus.training.stage import (
-    FileData,
-    MicroworldData,
-    ModelConfig,
-    Part,
-    Recipe,
-    Schedule,
-    Stage,
-)
+from isthmus.training.stage import FileData, MicroworldData, Part, Recipe, Schedule, Stage
 from tests.tiny import save_t5, save_vision, t5_byte_tokenizer, tiny_model
 from tests.tokenizers_of_families import t5_tokenizer
 from tests.training.tiny_recipe import tiny_recipe
@@ -228,7 +222,9 @@ def test_a_row_is_used_with_all_its_answers_or_not_at_all(tmp_path: Path) -> Non
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = read_data(
-        FileData(file=file, image_root=tmp_path), processor, max_length=100, quarantine=tmp_path
+        FileData(file=file, image_root=tmp_path),
+        Conversations(processor, 100),
+        quarantine=tmp_path,
     )
     assert [(each.row, each.reason) for each in found.rejected] == [(8, "too_long")]
     assert "7#2: 298 tokens" in found.rejected[0].message

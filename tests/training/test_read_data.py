@@ -12,6 +12,7 @@ from PIL import Image
 from isthmus import IsthmusProcessor
 from isthmus.data import vetting
 from isthmus.evaluation.generation import askable
+from isthmus.training.examples import Conversations
 from isthmus.training.read_data import read_data
 from isthmus.training.stage import FileData, MicroworldData
 from tests.tiny import save_language, save_vision, tiny_image
@@ -102,7 +103,10 @@ def test_every_faulty_row_is_counted_and_every_good_one_used(
     data: FileData, processor: IsthmusProcessor, tmp_path: Path
 ) -> None:
     read = read_data(
-        data, processor, max_length=MAX_LENGTH, quarantine=tmp_path / "run", num_workers=2
+        data,
+        Conversations(processor, MAX_LENGTH),
+        quarantine=tmp_path / "run",
+        num_workers=2,
     )
     found = quarantined(tmp_path / "run")
     assert Counter(row["reason"] for row in found) == expected_counts()
@@ -122,7 +126,7 @@ def test_above_the_share_training_stops_and_the_rows_are_named(
     strict = replace(data, max_bad_share=0.149)
     reason = r"150 of 1000 rows cannot be used \(.*4 broken_json|.*--max-bad-share"
     with pytest.raises(ValueError, match=reason):
-        read_data(strict, processor, max_length=MAX_LENGTH, quarantine=tmp_path / "run")
+        read_data(strict, Conversations(processor, MAX_LENGTH), quarantine=tmp_path / "run")
     assert len(quarantined(tmp_path / "run")) == 150
 
 
@@ -138,12 +142,12 @@ def test_a_verdict_is_kept_until_an_image_changes(
         honest(path)
 
     monkeypatch.setattr(vetting, "check_image", watched)
-    first = read_data(data, processor)
+    first = read_data(data, Conversations(processor))
     assert len(tried) == len(set(tried)) == 40
-    assert read_data(data, processor) == first
+    assert read_data(data, Conversations(processor)) == first
     assert len(tried) == 40
     (tmp_path / "images/5-0.png").write_bytes(b"no longer an image")
-    again = read_data(data, processor)
+    again = read_data(data, Conversations(processor))
     assert len(tried) == 80
     assert [(each.id, each.reason) for each in again.rejected] == [("row-5", "not_an_image")]
     assert again.fingerprint != first.fingerprint
@@ -173,12 +177,12 @@ def test_a_template_that_refuses_a_conversation_is_the_rows_fault(
     row = talk() | {"id": "told"}
     row["messages"].insert(0, {"role": "system", "content": "Be brief."})
     file.write_text(file.read_text() + json.dumps(row))
-    read = read_data(FileData(file=file, image_root=tmp_path), processor)
+    read = read_data(FileData(file=file, image_root=tmp_path), Conversations(processor))
     assert [(each.id, each.reason) for each in read.rejected] == [("told", "chat_template")]
 
 
 def test_the_embedded_world_is_read_like_any_file(processor: IsthmusProcessor) -> None:
-    samples = read_data(MicroworldData(split="val", num=4), processor).samples
+    samples = read_data(MicroworldData(split="val", num=4), Conversations(processor)).samples
     assert len(samples) == 4
     assert any(sample.images for sample in samples)
 
@@ -187,7 +191,9 @@ def test_blind_samples_have_no_images_but_the_same_words(
     processor: IsthmusProcessor, tmp_path: Path
 ) -> None:
     data = FileData(file=write_data(tmp_path, 4), image_root=tmp_path)
-    seen, blind = (read_data(data, processor, blind=blind) for blind in (False, True))
+    seen, blind = (
+        read_data(data, Conversations(processor), blind=blind) for blind in (False, True)
+    )
     assert [s.messages[-1].text for s in seen.samples] == [
         s.messages[-1].text for s in blind.samples
     ]
@@ -208,6 +214,6 @@ def test_what_can_be_learned_from_may_not_be_asked_about(
         about = {"tried": "to ask about", **vetting.encoding_of(processor, None)}
         return vetting.vet(file, tmp_path, check=askable(processor, None), about=about)
 
-    assert len(read_data(data, processor).samples) == 21
+    assert len(read_data(data, Conversations(processor)).samples) == 21
     assert [each.reason for each in asked().rejected] == ["no_question"]
-    assert len(read_data(data, processor).samples) == 21
+    assert len(read_data(data, Conversations(processor)).samples) == 21

@@ -9,15 +9,8 @@ import pytest
 from isthmus.connectors.mlp import CONNECTOR
 from isthmus.modeling.lora import Lora
 from isthmus.objectives.language_modeling import LanguageModeling
-from isthmus.training.stage import (
-    FileData,
-    MicroworldData,
-    ModelConfig,
-    Part,
-    Recipe,
-    Schedule,
-    Stage,
-)
+from isthmus.training.models import ModelConfig
+from isthmus.training.stage import FileData, MicroworldData, Part, Recipe, Schedule, Stage
 
 DATA = FileData(file=Path("a.json"), image_root=Path("images"))
 STAGE = Stage(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, final
+from typing import TYPE_CHECKING, Annotated, Any, final
 
 import tyro
 from rich.console import Console
@@ -89,16 +89,23 @@ def _chosen(
     from isthmus import connectors
     from isthmus import fusion as fusions
     from isthmus.cli._recipe import find
+    from isthmus.training.models import ModelConfig
 
     recipe = find(text)
-    model = recipe.model
+    given: dict[str, Any] = {}
     if connector is not None:
-        model = replace(model, connector=connectors.default(connector))
+        given["connector"] = connectors.default(connector)
     if fusion is not None:
-        model = replace(model, fusion=fusions.default(fusion))
+        given["fusion"] = fusions.default(fusion)
     if template is not None:
-        model = replace(model, chat_template=template)
-    return replace(recipe, model=model)
+        given["chat_template"] = template
+    if given and not isinstance(recipe.model, ModelConfig):
+        raise ValueError(
+            f"--{next(iter(given)).replace('_', '-')} is for models that answer; the recipe "
+            f"{recipe.name!r} holds images and texts together: leave it out"
+        )
+    model: Any = recipe.model
+    return replace(recipe, model=replace(model, **given)) if given else recipe
 
 
 def _override(recipe: "Recipe", overrides: Sequence[str], name: str) -> "Recipe":

@@ -67,7 +67,7 @@ class TextEmbeddings(nn.Module):
 class LanguageHead(nn.Module):
     """Words from rows, as BERT predicts them; the word embeddings are its last map.
 
-    Shape: (batch, seq, d_hidden) -> (batch, seq, vocab).
+    Shape: (*rows, d_hidden) -> (*rows, vocab).
     """
 
     def __init__(self, vocab_size: int, d_hidden: int, *, norm_eps: float) -> None:
@@ -83,9 +83,9 @@ class LanguageHead(nn.Module):
 
     def forward(
         self,
-        states: Float[Tensor, "batch seq d_hidden"],
+        states: Float[Tensor, "*rows d_hidden"],
         words: Float[Tensor, "vocab d_hidden"],
-    ) -> Float[Tensor, "batch seq vocab"]:
+    ) -> Float[Tensor, "*rows vocab"]:
         """Returns the logits of each row.
 
         Args:

@@ -186,7 +186,7 @@ class QFormer(Connector):
             states,
             num_queries=num_queries,
             mask=mask,
-            image=self.read(patches),
+            image=self.answers(patches),
             patch_mask=patches.state_mask,
         )
         return self.projection(states[:, :num_queries])
@@ -195,7 +195,7 @@ class QFormer(Connector):
         """Returns the queries as they start for each of so many images."""
         return repeat(self.queries, "queries d -> images queries d", images=images)
 
-    def read(self, patches: Patches) -> list[KeysValues | None]:
+    def answers(self, patches: Patches) -> list[KeysValues | None]:
         """Returns what the patches answer in each layer, see `QFormerBody.read`."""
         return self.body.read(self.patch_norm(patches.states))
 

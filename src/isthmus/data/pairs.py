@@ -14,18 +14,18 @@ from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import UInt8
-from PIL.Image import Image
 from torch import Tensor
 
 from isthmus.axes import Batch
 from isthmus.data.dataset import Features
 from isthmus.data.faults import Fault
+from isthmus.data.processor import ImageProcessor
 from isthmus.data.sample import Sample
 from isthmus.data.views import read_views
 
 
 @runtime_checkable
-class PairProcessor(Protocol):
+class PairProcessor(ImageProcessor, Protocol):
     """Turns captions into token ids and images into pixels; the real one lives in `modeling`."""
 
     tokenizer: Any
@@ -33,13 +33,19 @@ class PairProcessor(Protocol):
     max_caption_tokens: int
     """Longest caption; the rest is cut."""
 
-    def views(self, image: Image) -> UInt8[Tensor, "images 3 height width"]:
-        """Returns the one view of an image at the size of the vision tower, not normalised."""
-        ...
-
     def texts(self, lines: Sequence[str]) -> dict[str, Tensor]:
         """Returns `input_ids` and `attention_mask` of texts, padded on the right."""
         ...
+
+
+def pair_encoding_of(processor: PairProcessor) -> dict[str, Any]:
+    """Returns all that decides how a caption is encoded."""
+    vocabulary = processor.tokenizer.backend_tokenizer.to_str()
+    return {
+        "tokenizer": sha256(vocabulary.encode()).hexdigest(),
+        "special_tokens": processor.tokenizer.special_tokens_map,
+        "max_caption_tokens": processor.max_caption_tokens,
+    }
 
 
 @final
@@ -103,9 +109,7 @@ class PairDataset:
         return len(self.pairs)
 
     def lengths(self) -> list[int]:
-        """Returns one length for all: pairs of a batch are held against each other, so chance
-        alone decides which they are.
-        """
+        """Returns one length for all, so that chance alone decides which pairs share a batch."""
         return [1] * len(self.pairs)
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -115,7 +119,8 @@ class PairDataset:
         with self._tokenizing:
             texts = self.processor.texts([pair.caption for pair in pairs])
         return Batch(
-            **texts,
+            input_ids=texts["input_ids"],
+            attention_mask=texts["attention_mask"],
             pixel_values=None if self.features else self._pixels(images),
             patch_features=self.features(images) if self.features else None,
             image_ids=_numbers(map(str, images)),

@@ -9,8 +9,26 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Processor(Protocol):
-    """Turns text into token ids and images into pixels, as the model's towers need them."""
+class ImageProcessor(Protocol):
+    """Turns images into pixels, as the model's towers need them."""
+
+    @property
+    def max_tiles(self) -> int | None:
+        """Most tiles of one picture beside the view of the whole; None where it has one view."""
+        ...
+
+    def num_views(self, width: int, height: int) -> int:
+        """Returns as how many views a picture of this size is shown, upright and in pixels."""
+        ...
+
+    def views(self, image: Image) -> UInt8[Tensor, "images 3 height width"]:
+        """Returns the views of an image at the size of the vision tower, not normalised."""
+        ...
+
+
+@runtime_checkable
+class Processor(ImageProcessor, Protocol):
+    """Turns text into token ids, too."""
 
     tokenizer: Any
     """A fast tokenizer of transformers, which knows the image token."""
@@ -25,16 +43,6 @@ class Processor(Protocol):
     is_encoder_decoder: bool
     """Whether an encoder reads what was said, and a decoder writes the answer; else one stack of
     layers does both."""
-    max_tiles: int | None
-    """Most tiles of one picture beside the view of the whole; None where it has one view alone."""
-
-    def num_views(self, width: int, height: int) -> int:
-        """Returns as how many views a picture of this size is shown, upright and in pixels."""
-        ...
-
-    def views(self, image: Image) -> UInt8[Tensor, "images 3 height width"]:
-        """Returns the views of an image at the size of the vision tower, not normalised."""
-        ...
 
     def asked(self, instructions: Sequence[str]) -> dict[str, Tensor]:
         """Returns what a connector that reads instructions is told, one for each view.

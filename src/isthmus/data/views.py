@@ -7,10 +7,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from isthmus.data.images import opened, upright_size
-from isthmus.data.processor import Processor
+from isthmus.data.processor import ImageProcessor
 
 
-def read_views(path: Path, processor: Processor) -> UInt8[Tensor, "images 3 height width"]:
+def read_views(path: Path, processor: ImageProcessor) -> UInt8[Tensor, "images 3 height width"]:
     """Returns the views of an image file at the size of the vision tower.
 
     Raises:
@@ -20,7 +20,7 @@ def read_views(path: Path, processor: Processor) -> UInt8[Tensor, "images 3 heig
         return processor.views(image)
 
 
-def num_views(paths: Sequence[Path], processor: Processor) -> list[int]:
+def num_views(paths: Sequence[Path], processor: ImageProcessor) -> list[int]:
     """Returns as how many views each image file is shown; no pixel is decoded for it.
 
     Raises:

@@ -15,7 +15,7 @@ pass        a query sees            a word sees
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -102,7 +102,7 @@ class Texts:
 
 def see(qformer: QFormer, patches: Patches) -> SeenImages:
     """Returns what images answer to the queries."""
-    return SeenImages(keys_values=tuple(qformer.read(patches)), mask=patches.state_mask)
+    return SeenImages(keys_values=tuple(qformer.answers(patches)), mask=patches.state_mask)
 
 
 def queries(
@@ -211,7 +211,7 @@ def _causal(input_ids: Int[Tensor, "batch seq"]) -> Bool[Tensor, "seq seq"]:
     return input_ids.new_ones(length, length).bool().tril()
 
 
-def _joined(*answers: KeysValues | None) -> KeysValues | None:
+def _joined(*answers: Any) -> Any:
     """Returns what several images answer in one layer."""
     given = [each for each in answers if each is not None]
     if not given:

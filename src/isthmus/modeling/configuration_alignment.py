@@ -12,6 +12,7 @@ class IsthmusAlignmentConfig(IsthmusVisionConfig):
     """Vision towers, a Q-Former with its text side, and the heads that compare and write.
 
     Paper: the first stage of BLIP-2, arXiv 2301.12597, section 3.1.
+
     Raises:
         ValueError: the Q-Former has no text side, or maps its queries to a language model, or a
             token lies beyond its vocabulary.
@@ -73,7 +74,7 @@ class IsthmusAlignmentConfig(IsthmusVisionConfig):
 
     @classmethod
     def from_towers(
-        cls, *, vision: str, qformer: QFormer.Config, tokens: dict[str, int], **choices: Any
+        cls, *, vision: str, qformer: QFormer.Config, tokens: dict[str, Any], **choices: Any
     ) -> "IsthmusAlignmentConfig":
         """Describes the model around pretrained towers, without loading their weights.
 

@@ -143,9 +143,7 @@ class IsthmusForAlignment(PreTrainedModel):
         """Returns how much queries that saw a text speak against and for a match."""
         return self.itm_head(states).mean(dim=1)
 
-    def word_logits(
-        self, states: Float[Tensor, "*rows d_hidden"]
-    ) -> Float[Tensor, "*rows vocab"]:
+    def word_logits(self, states: Float[Tensor, "*rows d_hidden"]) -> Float[Tensor, "*rows vocab"]:
         """Returns the logits of the next word."""
         return self.lm_head(states, alignment.words_of(self.qformer).words.weight)
 
@@ -189,8 +187,9 @@ class IsthmusForAlignment(PreTrainedModel):
             raise ValueError("give pixel_values or patch_features: exactly one of them is needed")
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         given = Texts(input_ids=input_ids, attention_mask=mask)
-        patches = self.encode_images(pixel_values) if patch_features is None else patch_features
-        states, _ = self.queries(self.see(patches))
+        seen = patch_features if pixel_values is None else self.encode_images(pixel_values)
+        assert seen is not None
+        states, _ = self.queries(self.see(seen))
         images = self.image_embeds(states)
         words = self.text_embeds(alignment.texts(self.qformer, given))
         logits = similarity(images, words) / self.temperature

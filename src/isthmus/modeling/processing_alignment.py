@@ -103,7 +103,7 @@ class IsthmusAlignmentProcessor(ProcessorMixin):
         """Tells whether a text is longer than what is read of it."""
         return len(self.tokenizer(line)["input_ids"]) > self.max_caption_tokens
 
-    def __call__(self, images: Any = None, text: Any = None, **_: Any) -> BatchFeature:  # type: ignore[override]
+    def __call__(self, images: Any = None, text: Any = None, **_: Any) -> BatchFeature:
         """Returns what the model compares.
 
         Args:
@@ -158,11 +158,11 @@ def load_text_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+def token_ids(tokenizer: Any) -> dict[str, int]:
     """Returns the ids of the marks, by the names of `IsthmusAlignmentConfig`."""
     return {
-        "pad_token_id": int(tokenizer.pad_token_id),  # type: ignore[arg-type]
-        "cls_token_id": int(tokenizer.cls_token_id),  # type: ignore[arg-type]
-        "bos_token_id": int(tokenizer.bos_token_id),  # type: ignore[arg-type]
-        "eos_token_id": int(tokenizer.sep_token_id),  # type: ignore[arg-type]
+        "pad_token_id": int(tokenizer.pad_token_id),
+        "cls_token_id": int(tokenizer.cls_token_id),
+        "bos_token_id": int(tokenizer.bos_token_id),
+        "eos_token_id": int(tokenizer.sep_token_id),
     }

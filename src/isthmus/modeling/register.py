@@ -13,8 +13,11 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from isthmus.modeling.body import IsthmusModel
+from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
+from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.vision.register import register as register_towers
 
@@ -26,6 +29,9 @@ def register() -> None:
     AutoConfig.register(kind, IsthmusConfig, exist_ok=True)
     AutoModel.register(IsthmusConfig, IsthmusModel, exist_ok=True)
     AutoProcessor.register(IsthmusConfig, IsthmusProcessor, exist_ok=True)
+    AutoConfig.register(IsthmusAlignmentConfig.model_type, IsthmusAlignmentConfig, exist_ok=True)
+    AutoModel.register(IsthmusAlignmentConfig, IsthmusForAlignment, exist_ok=True)
+    AutoProcessor.register(IsthmusAlignmentConfig, IsthmusAlignmentProcessor, exist_ok=True)
     for auto_class in (AutoModelForImageTextToText, AutoModelForMultimodalLM):
         auto_class.register(IsthmusConfig, IsthmusForConditionalGeneration, exist_ok=True)
     # The server and the pipelines decide by these names; registering classes leaves them out.

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import final
 
+from jaxtyping import Float
+from torch import Tensor
+
 from isthmus.axes import IGNORED_LABEL
 from isthmus.config import Config
 from isthmus.language.cross_entropy import NextToken, next_token_loss
 from isthmus.modeling.alignment import Texts
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
-from jaxtyping import Float
-from torch import Tensor
 
 
 @final

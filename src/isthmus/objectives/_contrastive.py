@@ -87,9 +87,7 @@ def contrastive_loss(
     return both / 2
 
 
-def accuracy(
-    similarities: Similarities, same: Bool[Tensor, "batch everyone"]
-) -> Float[Tensor, ""]:
+def accuracy(similarities: Similarities, same: Bool[Tensor, "batch everyone"]) -> Float[Tensor, ""]:
     """Returns the share of images and texts whose nearest in the batch is a true one."""
 
     def share(logits: Tensor) -> Tensor:

@@ -57,9 +57,7 @@ def draw_negatives(
         same: which pairs are true.
         chance: whether they are drawn; else the hardest are taken.
     """
-    texts, images = (
-        negative_weights(logits, same) for logits in (image_to_text, text_to_image)
-    )
+    texts, images = (negative_weights(logits, same) for logits in (image_to_text, text_to_image))
     exists = ~same.all(dim=1)
     return Negatives(
         images=_drawn(images, chance=chance),

@@ -97,7 +97,8 @@ class Alignment(Objective):
             losses["matching"] = loss * config.matching.weight
             metrics["matching_accuracy"] = right
         if config.captioning:
-            assert written is not None and found.captions is not None
+            assert written is not None
+            assert found.captions is not None
             smoothing = self._smoothing(config.captioning.label_smoothing)
             told = captioning_loss(model, found.captions, written, label_smoothing=smoothing)
             losses["captioning"] = told.loss * config.captioning.weight

@@ -4,14 +4,8 @@ from dataclasses import replace
 
 from isthmus.connectors import mlp
 from isthmus.modeling.lora import Lora
-from isthmus.training.stage import (
-    MicroworldData,
-    ModelConfig,
-    Part,
-    Recipe,
-    Schedule,
-    Stage,
-)
+from isthmus.training.models import ModelConfig
+from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
 
 
 def connector() -> Recipe:

@@ -11,15 +11,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 
 import torch
 from accelerate.utils import set_seed
 from jaxtyping import Float
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import Lora, merge_lora
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.trained import Towers, save_trained
 from isthmus.modeling.weights import weights_of
 from isthmus.training import run_folder
@@ -30,15 +32,17 @@ from isthmus.training.checkpoint import (
     save_checkpoint,
 )
 from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
+from isthmus.training.hand_over import hand_over, heirs_of
 from isthmus.training.log import RunLog
+from isthmus.training.models import ModelConfig
 from isthmus.training.optim import set_lr
 from isthmus.training.prepare import Prepared, Run, prepare
 from isthmus.training.processes import join_processes
 from isthmus.training.progress import StepProgress
-from isthmus.training.resolve import build_model
+from isthmus.training.resolve import Model, ModelProcessor, build
 from isthmus.training.result import TrainResult, result_of
 from isthmus.training.schedule import lr_factor
-from isthmus.training.stage import Recipe
+from isthmus.training.stage import Part, Recipe
 from isthmus.training.step import Figures, take_step, validate
 
 
@@ -75,9 +79,8 @@ def train(
         console.print(f"{folder} cannot be read; going on from the one before", markup=False)
 
     set_seed(recipe.seed)
-    model, processor = build_model(recipe.model)
-    model.to(accelerator.device)
-    towers = {n: fingerprint.of_weights(part.state_dict()) for n, part in model.parts().items()}
+    number = min(position.stage, len(recipe.stages) - 1)
+    model, processor, towers = _built(recipe, number, accelerator.device)
     met = run_folder.read_description(output).get("stages", []) if checkpoint else []
 
     with RunLog(output, resumed_from=resumed_from, enabled=is_main) as log:
@@ -95,11 +98,13 @@ def train(
             begun=started - position.seconds,
         )
         for number in range(position.stage, len(recipe.stages)):
+            if number > position.stage and recipe.stages[number].hand_over:
+                _change_model(run, number)
             _run_stage(run, prepare(run, number))
             run.position = replace(run.position, stage=number + 1, stage_step=0, best_loss=None)
 
     if is_main:
-        run_folder.save_model(output, partial(_save, run), processor)
+        run_folder.save_model(output, partial(_save, run, len(recipe.stages) - 1), run.processor)
     result = result_of(output, run.position, seconds=perf_counter() - run.begun)
     if is_main:
         run_folder.describe(output, recipe, **run.facts, result=result.cost())
@@ -107,18 +112,49 @@ def train(
     return result
 
 
-def _save(run: Run, folder: Path) -> None:
-    """Writes the trained model: whole and merged, or what was trained of it."""
+def _built(
+    recipe: Recipe, number: int, device: torch.device
+) -> tuple[Model, ModelProcessor, dict[str, str]]:
+    """Returns the model of a stage, its processor, and the fingerprints of its parts."""
+    model, processor = build(recipe.models[number])
+    cast(nn.Module, model).to(device)
+    parts = model.parts()
+    return model, processor, {n: fingerprint.of_weights(p.state_dict()) for n, p in parts.items()}
+
+
+def _change_model(run: Run, number: int) -> None:
+    """Goes on to the model of a stage; the one before is saved below the run's folder."""
+    recipe, before = run.recipe, run.recipe.stages[number - 1]
+    if run.accelerator.is_main_process:
+        folder = run.output / before.name
+        folder.mkdir(exist_ok=True)
+        run_folder.save_model(folder, partial(_save, run, number - 1), run.processor)
+    run.accelerator.wait_for_everyone()
+    source, plan = run.model, recipe.stages[number].hand_over
+    assert plan is not None
+    run.model, run.processor, towers = _built(recipe, number, run.accelerator.device)
+    run.facts["towers"] = towers
+    hand_over(source, run.model, plan)
+
+
+def _save(run: Run, number: int, folder: Path) -> None:
+    """Writes the trained model of a stage: whole and merged, or what was trained of it."""
     recipe, parts = run.recipe, run.model.parts()
-    trained = [part for stage in recipe.stages for part in stage.train if part.name in parts]
+    stages = recipe.since(number)
+    trained = [part for stage in stages for part in stage.train if part.name in parts]
     lora: dict[str, Lora] = {part.name: part.lora for part in trained if part.lora}
-    if recipe.save == "trained":
+    described = recipe.models[number]
+    if recipe.save == "trained" and isinstance(described, ModelConfig):
+        assert isinstance(run.model, IsthmusForConditionalGeneration)
         changed = {part.name for part in trained if not part.lora}
-        if recipe.model.four_bit:  # they are joined to the unrounded weights
+        if described.four_bit:  # they are joined to the unrounded weights
             changed.add("language_model")
+        if heirs := stages[0].hand_over and heirs_of(run.model, stages[0].hand_over):
+            changed |= heirs
+            trained += [Part(name=name, lr=0.0) for name in heirs]
         towers = Towers(
-            vision=(recipe.model.vision, *recipe.model.beside),
-            language=recipe.model.language,
+            vision=(described.vision, *described.beside),
+            language=described.language,
             fingerprints={n: f for n, f in run.facts["towers"].items() if n not in changed},
             lora=lora,
         )

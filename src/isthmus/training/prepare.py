@@ -15,25 +15,25 @@ from torch.optim import Optimizer
 
 from isthmus.config import digest_of
 from isthmus.data.ahead import made_ahead
-from isthmus.data.dataset import ConversationDataset
 from isthmus.data.order import Order, epoch_batches
-from isthmus.data.vetting import encoding_of
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import add_lora
-from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.parts import Parts
-from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training import run_folder
 from isthmus.training.checkpoint import Checkpoint, Position
+from isthmus.training.examples import Dataset
 from isthmus.training.freeze import (
     freeze_and_thaw,
     learned_values,
     part_table,
     trained_parameters,
 )
+from isthmus.training.hand_over import heirs_of
 from isthmus.training.log import RunLog
 from isthmus.training.optim import build_optimizer
-from isthmus.training.stage import Recipe, Stage
+from isthmus.training.resolve import Model, ModelProcessor, examples_of
+from isthmus.training.stage import Part, PartName, Recipe, Stage
 from isthmus.training.stage_data import StageData, open_data, pieces_of
 from isthmus.training.step import Piece, Trainee
 
@@ -51,8 +51,8 @@ class Run:
     accelerator: Accelerator
     console: Console
     log: RunLog
-    model: IsthmusForConditionalGeneration
-    processor: IsthmusProcessor
+    model: Model
+    processor: ModelProcessor
     facts: dict[str, Any]
     """What recipe.json tells besides the recipe; see `run_folder.describe`."""
     checkpoint: Checkpoint | None
@@ -104,9 +104,7 @@ class Prepared:
         for pieces in self._made(dataset, iter(plan)):
             yield from pieces
 
-    def _made(
-        self, dataset: ConversationDataset, plan: Iterator[list[int]]
-    ) -> Iterator[list[Piece]]:
+    def _made(self, dataset: Dataset, plan: Iterator[list[int]]) -> Iterator[list[Piece]]:
         def make(batch: list[int]) -> list[Piece]:
             accumulation = self.stage.schedule.accumulation
             return pieces_of(
@@ -126,7 +124,8 @@ def prepare(run: Run, number: int) -> Prepared:
     stage, accelerator = run.recipe.stages[number], run.accelerator
     trainee = Trainee(run.model, stage.objectives)
     parts = trainee.parts()
-    so_far = [p for s in run.recipe.stages[: number + 1] for p in s.train if p.name in parts]
+    before, heirs = run.recipe.since(number), _heirs(run, number)
+    so_far = [p for s in before for p in s.train if p.name in parts]
     for part in so_far:
         if part.lora:
             add_lora(parts[part.name], part.lora)
@@ -135,7 +134,7 @@ def prepare(run: Run, number: int) -> Prepared:
     run.console.print(part_table(rows))
 
     towers = run.facts["towers"]
-    trained_before = {part.name for s in run.recipe.stages[:number] for part in s.train}
+    trained_before = {part.name for s in before[:-1] for part in s.train} | heirs
     checkpoint = run.checkpoint
     if checkpoint is not None and checkpoint.position.stage != number:
         checkpoint = None
@@ -156,6 +155,11 @@ def prepare(run: Run, number: int) -> Prepared:
     schedule = stage.schedule
     order = Order(data.train.lengths(), batch_size=schedule.batch_size, seed=run.recipe.seed)
     num_steps = schedule.num_steps(len(data.train))
+    if stage.blind and isinstance(run.model, IsthmusForAlignment):
+        raise ValueError(
+            f"stage {stage.name!r} is blind, but holds pictures and texts together; there is "
+            "nothing to learn without pictures"
+        )
     if stage.blind and not any(part.name in _BLIND_PARTS for part in stage.train):
         run.console.print(
             f"{stage.name}: nothing that is trained is used without images; no steps", markup=False
@@ -164,10 +168,10 @@ def prepare(run: Run, number: int) -> Prepared:
     optimizer = build_optimizer(parts, stage.train, schedule)
 
     # Weights beside low-rank updates stay frozen, so the checkpoint does not hold them.
-    changed = {part.name for part in so_far if not part.lora}
+    changed = {part.name for part in so_far if not part.lora} | heirs
     relies_on = {name: value for name, value in towers.items() if name not in changed}
     relies_on["data"] = data.fingerprint
-    relies_on["encoding"] = digest_of(encoding_of(run.processor, run.model.config.max_positions))
+    relies_on["encoding"] = digest_of(examples_of(run.model, run.processor).encoding)
     if data.validation_fingerprint is not None:
         relies_on["validation data"] = data.validation_fingerprint
     if checkpoint:
@@ -199,6 +203,12 @@ def prepare(run: Run, number: int) -> Prepared:
         order=order,
         num_steps=num_steps,
         accelerator=accelerator,
-        learned=learned_values(parts, so_far),
+        learned=learned_values(parts, [*so_far, *(Part(name=name, lr=0.0) for name in heirs)]),
         relies_on=relies_on,
     )
+
+
+def _heirs(run: Run, number: int) -> set[PartName]:
+    """Returns the parts of a stage's model that took weights over from another model."""
+    first, *_ = run.recipe.since(number)
+    return heirs_of(run.model, first.hand_over) if first.hand_over else set()

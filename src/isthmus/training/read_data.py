@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import final
 
 from rich.console import Console
 
 from isthmus.config import digest_of
 from isthmus.data import sources
-from isthmus.data.conversation import encode, examples
-from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample
-from isthmus.data.vetting import Check, Rejected, encoding_of, vet
+from isthmus.data.vetting import Rejected, vet
 from isthmus.modeling import fingerprint
+from isthmus.training.examples import Examples
 from isthmus.training.resolve import microworld_files
 from isthmus.training.stage import Data, FileData
 
@@ -33,9 +31,8 @@ class ReadData:
 
 def read_data(
     data: Data,
-    processor: Processor,
+    examples: Examples,
     *,
-    max_length: int | None = None,
     blind: bool = False,
     quarantine: Path | None = None,
     num_workers: int = 0,
@@ -45,8 +42,7 @@ def read_data(
 
     Args:
         data: where they are.
-        processor: of the model that learns from them.
-        max_length: tokens that its language model takes.
+        examples: how the model learns from them.
         blind: whether their images are dropped, after all that has been checked.
         quarantine: folder whose quarantine.jsonl gets the faulty rows.
         num_workers: threads that try the rows.
@@ -60,8 +56,8 @@ def read_data(
         vetted = vet(
             data.file,
             data.image_root,
-            check=_encodable(processor, max_length),
-            about={"tried": "to learn from", **encoding_of(processor, max_length)},
+            check=examples.check,
+            about={"tried": "to learn from", **examples.encoding},
             num_workers=num_workers,
             console=console,
         )
@@ -78,15 +74,3 @@ def read_data(
     if rejected:
         name = digest_of([name, [each.row for each in rejected]])
     return ReadData(samples=samples, fingerprint=name, rejected=rejected)
-
-
-def _encodable(processor: Processor, max_length: int | None) -> Check:
-    # A fast tokenizer refuses to be used by two threads at once.
-    tokenizing = Lock()
-
-    def check(sample: Sample) -> None:
-        with tokenizing:
-            for example in examples([sample], processor):
-                encode(example, processor, max_length)
-
-    return check

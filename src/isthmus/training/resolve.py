@@ -4,15 +4,26 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, cast
+
+from torch import nn
 
 from isthmus.data.cache import cache_root
 from isthmus.data.rendering import check_template
 from isthmus.microworld.source import world_digest
 from isthmus.microworld.towers import located
+from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
+from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.modeling.processing_alignment import (
+    IsthmusAlignmentProcessor,
+    load_text_tokenizer,
+    token_ids,
+)
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
-from isthmus.training.stage import FileData, MicroworldData, ModelConfig
+from isthmus.training.examples import Conversations, Examples, Pairs
+from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.stage import FileData, MicroworldData
 from isthmus.vision.tower import VisionTower
 
 _CHOICES = (
@@ -20,6 +31,16 @@ _CHOICES = (
     *("image_size", "image_resize", "max_tiles"),
 )
 """Fields of a `ModelConfig` that decide the architecture as they are."""
+_ALIGNMENT_CHOICES = (
+    *("vision_layer", "vision_prefix", "image_size", "image_resize"),
+    *("d_embedding", "temperature", "max_caption_tokens"),
+)
+"""The same of an `AlignmentConfig`."""
+
+Model = IsthmusForConditionalGeneration | IsthmusForAlignment
+"""What a stage trains."""
+ModelProcessor = IsthmusProcessor | IsthmusAlignmentProcessor
+"""What makes samples ready for it."""
 
 
 def build_model(
@@ -45,9 +66,8 @@ def build_model(
     if start:
         model.model.connector.start_from(start)
     if config.attention is not None:
-        encoders = [m for m in model.model.vision_tower.modules() if isinstance(m, VisionTower)]
-        for part in (*(tower.encoder for tower in encoders), model.model.language_model):
-            part.set_attn_implementation(config.attention)
+        _set_attention(model.model.vision_tower, config.attention)
+        model.model.language_model.set_attn_implementation(config.attention)
     words = config.qformer_tokenizer
     processor = IsthmusProcessor.from_towers(
         **choices,
@@ -56,6 +76,58 @@ def build_model(
     )
     check_template(processor)
     return model, processor
+
+
+def build_alignment(
+    config: AlignmentConfig,
+) -> tuple[IsthmusForAlignment, IsthmusAlignmentProcessor]:
+    """Returns the model of a recipe without a language model, and its processor.
+
+    Raises:
+        ValueError: a part cannot be used, or they do not fit each other.
+    """
+    vision, text = located(config.vision), located(config.text)
+    tokenizer = load_text_tokenizer(text)
+    side = config.qformer.text
+    if side is not None and len(tokenizer) > side.vocab_size:
+        raise ValueError(
+            f"the tokenizer of {config.text!r} has {len(tokenizer)} entries, and the Q-Former a "
+            f"vocabulary of {side.vocab_size}; set qformer.text.vocab_size"
+        )
+    architecture = IsthmusAlignmentConfig.from_towers(
+        vision=vision,
+        qformer=config.qformer,
+        tokens=token_ids(tokenizer),
+        **{name: getattr(config, name) for name in _ALIGNMENT_CHOICES},
+    )
+    model = IsthmusForAlignment.join(architecture, vision=[vision])
+    if config.text_start:
+        model.qformer.start_from(text)
+    if config.attention is not None:
+        _set_attention(model.vision_tower, config.attention)
+    return model, IsthmusAlignmentProcessor.for_model(architecture, tokenizer)
+
+
+def build(config: ModelConfig | AlignmentConfig) -> tuple[Model, ModelProcessor]:
+    """Returns the model of a stage with its fresh parts, and its processor.
+
+    Raises:
+        ValueError: a part cannot be used.
+    """
+    return build_model(config) if isinstance(config, ModelConfig) else build_alignment(config)
+
+
+def examples_of(model: Model, processor: ModelProcessor) -> Examples:
+    """Returns how a model learns from samples."""
+    if isinstance(model, IsthmusForAlignment):
+        return Pairs(cast(IsthmusAlignmentProcessor, processor))
+    return Conversations(cast(IsthmusProcessor, processor), model.config.max_positions)
+
+
+def _set_attention(vision_tower: nn.Module, kernel: str) -> None:
+    for module in vision_tower.modules():
+        if isinstance(module, VisionTower):
+            module.encoder.set_attn_implementation(kernel)
 
 
 def microworld_files(data: MicroworldData) -> FileData:

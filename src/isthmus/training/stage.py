@@ -8,91 +8,14 @@ from pathlib import Path
 from typing import Literal, final
 
 from isthmus.config import Config
-from isthmus.connectors.base import ConnectorConfig
 from isthmus.data.vetting import MAX_BAD_SHARE
-from isthmus.fusion import FusionConfig
-from isthmus.fusion.inline import Inline
-from isthmus.geometry.resize import ResizeStrategy
 from isthmus.modeling.lora import Lora
 from isthmus.objectives.base import ObjectiveConfig
 from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.models import AlignmentConfig, HandOver, ModelConfig
 from isthmus.training.schedule import Schedule
-from isthmus.vision.choice import PENULTIMATE, Layers, TowerChoice
 
-PartName = Literal["vision_tower", "connector", "fusion", "language_model", "objectives"]
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig(Config):
-    """Which towers are joined, and by what."""
-
-    vision: str
-    """Vision tower: `microworld:NAME`, a local folder or a hub id."""
-    language: str
-    """Language model: `microworld:NAME`, a local folder or a hub id."""
-    connector: ConnectorConfig
-    """What turns patches into visual tokens."""
-    connector_start: str | None = None
-    """Pretrained model that the connector starts from: a BERT for `qformer`, a small language model
-    for `language_adapter`; `microworld:NAME`, folder or hub id. None draws fresh weights."""
-    fusion: FusionConfig = field(default_factory=Inline.Config)
-    """Where visual tokens and the language model meet."""
-    vision_layer: Layers = PENULTIMATE
-    """Layer of the tower whose output is used: 1 the first block, -2 the last block but one, -1
-    the tower's own output with its final norm. Several layers stand side by side."""
-    beside: tuple[str, ...] = ()
-    """Further vision towers, whose patches are brought to the grid of the first and stand beside
-    its own."""
-    beside_layer: tuple[int, ...] = ()
-    """Layer of each of these; as `vision_layer` when empty."""
-    beside_image_size: tuple[int, ...] = ()
-    """Height and width of what each of these is shown, pixels; their own when empty."""
-    vision_prefix: bool = False
-    """Let the connector read the tower's class and register tokens, too, if it can."""
-    image_size: int | None = None
-    """Height and width of what the tower is shown, pixels; its own when None. Its learned positions
-    are interpolated."""
-    image_resize: ResizeStrategy = "naive"
-    """How a picture of any shape is brought to the size: stretched (naive), its middle cut out
-    (crop), padded (letterbox, corner_pad), or as a whole and in tiles."""
-    max_tiles: int | None = None
-    """Most tiles of one picture beside the view of the whole, for the strategy `tiles`."""
-    qformer_tokenizer: str | None = None
-    """Tokenizer of a connector that reads what is asked: `microworld:NAME`, folder or hub id."""
-    chat_template: str | None = None
-    """Chat template in place of the language model's own: one of `isthmus.chat_templates()`, or a
-    Jinja file."""
-    four_bit: bool = False
-    """Keep the language model's linear layers in four bits (NF4, by bitsandbytes, on a GPU), to
-    train low-rank updates beside them. They are never merged into the rounded weights."""
-    attention: str | None = None
-    """Attention kernel while training, by transformers' name (`eager`, `sdpa`,
-    `flash_attention_2`, ...); None leaves the choice to transformers. Not saved with the model."""
-
-    def __post_init__(self) -> None:
-        """Checks that the settings of the towers beside the first are as many as they are.
-
-        Raises:
-            ValueError: they are not.
-        """
-        for name in ("beside_layer", "beside_image_size"):
-            given = getattr(self, name)
-            if given and len(given) != len(self.beside):
-                raise ValueError(
-                    f"{name} has {len(given)} values for {len(self.beside)} towers beside the "
-                    "first; give one for each, or none"
-                )
-
-    def towers_beside(self) -> list[TowerChoice]:
-        """Returns the towers beside the first, and what is taken from each."""
-        num = len(self.beside)
-        layers = self.beside_layer or (self.vision_layer,) * num
-        sizes = self.beside_image_size or (None,) * num
-        return [
-            TowerChoice(name=name, layer=layer, image_size=size)
-            for name, layer, size in zip(self.beside, layers, sizes, strict=True)
-        ]
+PartName = Literal["vision_tower", "connector", "fusion", "language_model", "heads", "objectives"]
 
 
 @final
@@ -167,6 +90,10 @@ class Stage(Config):
         default_factory=lambda: (LanguageModeling.Config(),)
     )
     """Losses whose weighted sum is trained."""
+    model: ModelConfig | AlignmentConfig | None = None
+    """What is trained in place of the recipe's model, which is that of the last stages."""
+    hand_over: HandOver | None = None
+    """Weights that the stage's model takes over from another one, that of the stage before."""
     validation: Data | None = None
     """Samples whose loss is measured on the way; None measures none."""
     validate_every: float = 0.1
@@ -229,7 +156,7 @@ class Recipe(Config):
     """`family.name`, as on the command line."""
     description: str
     """One line for lists."""
-    model: ModelConfig
+    model: ModelConfig | AlignmentConfig
     """Which towers are joined, and by what."""
     stages: tuple[Stage, ...]
     """Stretches of training, in order."""
@@ -246,8 +173,10 @@ class Recipe(Config):
             ValueError: two stages give a part different ones, or rounded weights would be trained
                 or saved.
         """
+        self._check_models()
         thawed = {part.name for stage in self.stages for part in stage.train if not part.lora}
-        if self.model.four_bit and ("language_model" in thawed or self.save == "whole"):
+        four_bit = isinstance(self.model, ModelConfig) and self.model.four_bit
+        if four_bit and ("language_model" in thawed or self.save == "whole"):
             raise ValueError(
                 "weights of four bits are neither trained nor saved; train the language model "
                 "with lora or not at all, and set save to 'trained'"
@@ -261,12 +190,56 @@ class Recipe(Config):
                     "in another; its updates go on from stage to stage, so give both the same"
                 )
 
+    @property
+    def models(self) -> tuple[ModelConfig | AlignmentConfig, ...]:
+        """The model of each stage."""
+        return tuple(stage.model or self.model for stage in self.stages)
+
+    def since(self, number: int) -> tuple[Stage, ...]:
+        """Returns the stages that trained the model of a stage, up to and with that one."""
+        models = self.models
+        first = number
+        while first > 0 and models[first - 1] == models[number]:
+            first -= 1
+        return self.stages[first : number + 1]
+
+    def _check_models(self) -> None:
+        models = self.models
+        if self.stages and models[-1] != self.model:
+            raise ValueError(
+                f"the last stage, {self.stages[-1].name!r}, trains another model than the "
+                "recipe's, which would come out untrained; leave its model out"
+            )
+        for number, stage in enumerate(self.stages):
+            changes = number > 0 and models[number] != models[number - 1]
+            if changes != (stage.hand_over is not None):
+                before = "the same model as" if not changes else "another model than"
+                raise ValueError(
+                    f"stage {stage.name!r} trains {before} the stage before it, and has "
+                    f"{'no ' if changes else 'a '}hand_over; it says which weights go from one "
+                    "model to the next"
+                )
+
     def with_data(self, data: Data, *, validation: Data | None = None) -> "Recipe":
         """Returns the recipe with the data of every stage replaced, validation included."""
         stages = tuple(replace(s, data=data, validation=validation) for s in self.stages)
         return replace(self, stages=stages)
 
     def blind(self) -> "Recipe":
-        """Returns the twin of the recipe that never sees an image."""
-        stages = tuple(replace(stage, blind=True) for stage in self.stages)
+        """Returns the twin of the recipe that never sees an image.
+
+        Stages that hold images and texts together are left out: they have nothing to learn.
+
+        Raises:
+            ValueError: there are no others.
+        """
+        if not isinstance(self.model, ModelConfig):
+            raise ValueError(
+                f"the recipe {self.name!r} holds images and texts together; without images there "
+                "is nothing to learn"
+            )
+        pairs = zip(self.stages, self.models, strict=True)
+        kept = [stage for stage, model in pairs if isinstance(model, ModelConfig)]
+        first = replace(kept[0], hand_over=None)
+        stages = tuple(replace(stage, blind=True) for stage in (first, *kept[1:]))
         return replace(self, name=f"{self.name}.blind", stages=stages)

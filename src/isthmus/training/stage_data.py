@@ -13,14 +13,13 @@ from torch import Tensor
 
 from isthmus.data.ahead import made_ahead
 from isthmus.data.cache import cache_root
-from isthmus.data.dataset import ConversationDataset
 from isthmus.data.order import share
-from isthmus.data.processor import Processor
 from isthmus.data.vetting import QUARANTINE_FILE, Rejected
 from isthmus.data.views import read_views
-from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.training.examples import Dataset
 from isthmus.training.feature_store import FeatureStore, StoreReport
 from isthmus.training.read_data import ReadData, read_data
+from isthmus.training.resolve import Model, ModelProcessor, examples_of
 from isthmus.training.stage import Data, Stage
 from isthmus.training.step import Piece, autocast
 
@@ -40,8 +39,8 @@ _SEEN_BY_FEATURES = (
 class StageData:
     """Datasets of a stage."""
 
-    train: ConversationDataset
-    validation: ConversationDataset | None
+    train: Dataset
+    validation: Dataset | None
     fingerprint: str
     """Of the file that is learned from."""
     validation_fingerprint: str | None
@@ -54,8 +53,8 @@ class StageData:
 
 def open_data(
     stage: Stage,
-    model: IsthmusForConditionalGeneration,
-    processor: Processor,
+    model: Model,
+    processor: ModelProcessor,
     *,
     tower: str,
     accelerator: Accelerator,
@@ -76,13 +75,12 @@ def open_data(
     Raises:
         ValueError: too large a share of the rows cannot be used.
     """
-    length = model.config.max_positions
+    examples = examples_of(model, processor)
 
     def read_rows(data: Data) -> ReadData:
         return read_data(
             data,
-            processor,
-            max_length=length,
+            examples,
             blind=stage.blind,
             quarantine=output,
             num_workers=stage.num_workers,
@@ -112,14 +110,9 @@ def open_data(
                 f"at most (largest feature {report.max_abs_feature:.1f})",
                 highlight=False,
             )
-    train, held_out = (
-        ConversationDataset(r.samples, processor, max_length=length, features=store) if r else None
-        for r in (read, validation)
-    )
-    assert train is not None
     return StageData(
-        train=train,
-        validation=held_out,
+        train=examples.dataset(read.samples, store),
+        validation=examples.dataset(validation.samples, store) if validation else None,
         fingerprint=read.fingerprint,
         validation_fingerprint=validation.fingerprint if validation else None,
         store=report,
@@ -127,9 +120,7 @@ def open_data(
     )
 
 
-def open_store(
-    model: IsthmusForConditionalGeneration, *, tower: str, dtype: torch.dtype
-) -> FeatureStore:
+def open_store(model: Model, *, tower: str, dtype: torch.dtype) -> FeatureStore:
     """Opens the store of a model's tower in the cache.
 
     Args:
@@ -160,7 +151,7 @@ def open_store(
     )
 
 
-def _num_states(model: IsthmusForConditionalGeneration) -> int:
+def _num_states(model: Model) -> int:
     """Returns how many vectors the tower gives of an image."""
     config = model.config
     if not config.vision_prefix:
@@ -173,7 +164,7 @@ def _num_states(model: IsthmusForConditionalGeneration) -> int:
 
 
 def pieces_of(
-    dataset: ConversationDataset,
+    dataset: Dataset,
     batch: Sequence[int],
     *,
     accumulation: int,
@@ -197,8 +188,8 @@ def pieces_of(
 class _Encode:
     """Runs the tower over image files."""
 
-    model: IsthmusForConditionalGeneration
-    processor: Processor
+    model: Model
+    processor: ModelProcessor
     device: torch.device
     dtype: torch.dtype
     stage: Stage

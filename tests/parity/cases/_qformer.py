@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from isthmus.connectors.qformer import QFormer
-from isthmus.shipping.importers._keys import KeyMap
+from isthmus.modeling.keys import KeyMap
 from tests.parity.golden import Golden
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
-from isthmus.shipping.importers._keys import Pair
+from isthmus.modeling.keys import Pair
 
 
 def layers(theirs: str, projections: str) -> tuple[Pair, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from isthmus.connectors.qformer import QFormer
+from isthmus.modeling.keys import KeyMap
 from isthmus.shipping.importers import _qformer
-from isthmus.shipping.importers._keys import KeyMap
 
 QFORMER = KeyMap((("layernorm.*", "body.norm.*"), *_qformer.layers("encoder.layer.*", "attention")))
 """Of a `Blip2QFormerModel`, which has neither queries nor embeddings of its own."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
-from isthmus.shipping.importers._keys import KeyMap
+from isthmus.modeling.keys import KeyMap
 
 RESAMPLER = KeyMap(
     (

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from isthmus.connectors.qformer import QFormer
+from isthmus.modeling.keys import KeyMap
 from isthmus.shipping.importers import _qformer
-from isthmus.shipping.importers._keys import KeyMap
 
 PATCH_NORM_EPS = 1e-5
 """Epsilon of `ln_vision`, which is in no configuration."""

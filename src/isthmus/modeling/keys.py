@@ -34,7 +34,7 @@ class KeyMap:
         Raises:
             ValueError: a name is not known, or a part of a stacked matrix is missing.
         """
-        kept = {name: value for name, value in weights.items() if not _fits(self.ignored, name)}
+        kept = {name: value for name, value in weights.items() if not fits(self.ignored, name)}
         return _renamed(_joined(kept, self.stacked), self.pairs)
 
     def to_theirs(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,5 +96,6 @@ def _pattern(name: str) -> re.Pattern[str]:
     return re.compile("".join(kinds.get(part, re.escape(part)) for part in parts))
 
 
-def _fits(names: Iterable[str], name: str) -> bool:
+def fits(names: Iterable[str], name: str) -> bool:
+    """Tells whether a name is one of several, in which `*` and `**` stand for parts."""
     return any(_pattern(each).fullmatch(name) for each in names)
