@@ -48,19 +48,25 @@ class TextEmbeddings(nn.Module):
         self.words = nn.Embedding(settings.vocab_size, d_hidden, padding_idx=PADDING_ID)
         self.positions = nn.Embedding(settings.num_positions, d_hidden)
 
-    def forward(self, input_ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_hidden"]:
-        """Returns the rows of texts; the first word stands at position 0.
+    def forward(
+        self, input_ids: Int[Tensor, "batch seq"], *, first: int = 0
+    ) -> Float[Tensor, "batch seq d_hidden"]:
+        """Returns the rows of texts.
+
+        Args:
+            input_ids: token ids.
+            first: position of the first of them.
 
         Raises:
             ValueError: a text is longer than there are positions.
         """
-        length, longest = input_ids.shape[1], self.positions.num_embeddings
+        length, longest = first + input_ids.shape[1], self.positions.num_embeddings
         if length > longest:
             raise ValueError(
                 f"a text of {length} tokens does not fit the {longest} positions of the Q-Former; "
                 "shorten it, or raise qformer.text.num_positions"
             )
-        return self.words(input_ids) + self.positions.weight[:length]
+        return self.words(input_ids) + self.positions.weight[first:length]
 
 
 @final

@@ -136,6 +136,14 @@ class Result:
         }
 
 
+def recipe_facts(path: Path) -> dict[str, Any]:
+    """Returns what a `Provenance` tells of a recipe.json; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    described: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {"recipe": described.get("digest", ""), "training_seed": described.get("seed")}
+
+
 def write(result: Result, directory: Path) -> None:
     """Writes results.json and samples.jsonl into a folder, which is made when absent."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,9 @@
 """A model and a benchmark to a result."""
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -16,7 +14,7 @@ from isthmus.evaluation import generation, likelihood
 from isthmus.evaluation.benchmark import Benchmark
 from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
-from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result
+from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result, recipe_facts
 from isthmus.modeling import fingerprint
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 
@@ -73,7 +71,7 @@ def evaluate(
         },
         provenance=Provenance(
             model=folder,
-            **_recipe(Path(folder) / RECIPE_FILE),
+            **recipe_facts(Path(folder) / RECIPE_FILE),
             seed=seed,
             data=fingerprint.of_files(benchmark.files),
             towers={
@@ -144,10 +142,3 @@ def _blind(request: Request) -> Request:
             request, candidates=tuple((p.blind(), text) for p, text in request.candidates)
         )
     return replace(request, prompt=request.prompt.blind())
-
-
-def _recipe(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    described: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {"recipe": described.get("digest", ""), "training_seed": described.get("seed")}

@@ -52,6 +52,16 @@ class SeenImages:
             mask=None if self.mask is None else self.mask[images],
         )
 
+    def repeated(self, times: int) -> "SeenImages":
+        """Returns the one image so many times, without copying what it answers."""
+        return SeenImages(
+            keys_values=tuple(
+                None if each is None else (_spread(each[0], times), _spread(each[1], times))
+                for each in self.keys_values
+            ),
+            mask=None if self.mask is None else _spread(self.mask, times),
+        )
+
     @classmethod
     def joined(cls, parts: Sequence["SeenImages"]) -> "SeenImages":
         """Returns the images of all parts, whose grids are alike."""
@@ -218,3 +228,7 @@ def _joined(*answers: Any) -> Any:
         return None
     keys, values = zip(*given, strict=True)
     return torch.cat(keys), torch.cat(values)
+
+
+def _spread(values: Tensor, times: int) -> Tensor:
+    return values.expand(times, *values.shape[1:])
