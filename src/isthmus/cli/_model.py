@@ -1,11 +1,17 @@
 """A trained model as the commands use it: on the machine's accelerator, when it has one."""
 
-from typing import cast
+from typing import Any
 
 import torch
-from torch import nn
 
-from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor, load
+from isthmus import (
+    IsthmusAlignmentProcessor,
+    IsthmusForAlignment,
+    IsthmusForConditionalGeneration,
+    IsthmusProcessor,
+    load,
+    load_alignment,
+)
 from isthmus.cli._quiet import hush_libraries
 
 
@@ -17,8 +23,23 @@ def open_model(folder: str) -> tuple[IsthmusForConditionalGeneration, IsthmusPro
     """
     hush_libraries()
     model, processor = load(folder)
+    _to_accelerator(model)
+    return model, processor
+
+
+def open_alignment(folder: str) -> tuple[IsthmusForAlignment, IsthmusAlignmentProcessor]:
+    """Returns the model that holds images and texts together, and its processor.
+
+    Raises:
+        ValueError: the folder holds no such model.
+    """
+    hush_libraries()
+    model, processor = load_alignment(folder)
+    _to_accelerator(model)
+    return model, processor
+
+
+def _to_accelerator(model: Any) -> None:
     device = torch.accelerator.current_accelerator(check_available=True)
     if device is not None:
-        # The stubs of transformers take this method for a function of the class.
-        cast("nn.Module", model).to(device)
-    return model, processor
+        model.to(device)

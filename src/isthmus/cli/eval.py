@@ -12,6 +12,7 @@ from isthmus.data.vetting import MAX_BAD_SHARE, QUARANTINE_FILE
 
 if TYPE_CHECKING:
     from isthmus.evaluation.benchmark import Benchmark
+    from isthmus.evaluation.results import Result
 
 
 @final
@@ -23,6 +24,9 @@ class Options:
     exact_match is the share of answers that are the same text as the truth, apart from upper and
     lower case, Unicode forms (NFKC), the width of gaps, and spaces and .,;:!?"' at both ends. So "A
     dog." is "a dog", but "dog" is not, and "two" is not "2".
+
+    A model that holds images and texts together (`isthmus train microworld.blip2_alignment`) is
+    measured by retrieval: each image has to find its text among all, and each text its image.
     """
 
     model: Annotated[str, tyro.conf.Positional]
@@ -33,8 +37,10 @@ class Options:
     """Folder that gets results.json, samples.jsonl and report.html."""
     image_root: Path | None = None
     """Folder that the image paths of --data start from; the folder of --data when left out."""
-    benchmark: str = "conversation_file"
-    """How to ask and score; `microworld` scores exported scenes task by task."""
+    benchmark: str | None = None
+    """How to ask and score: `conversation_file` (the usual), `microworld` (exported scenes, task by
+    task); of models that hold images and texts together, `retrieval` (the usual), `matching` (each
+    pair's scores), `features` (vectors in a file), or either of the others, with captions."""
     max_new_tokens: int | None = None
     """Tokens after which an answer is cut off; enough for the longest truth when left out."""
     batch_size: int = 32
@@ -50,22 +56,24 @@ class Options:
 def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus eval")
+    from isthmus.cli import _eval_pairs
     from isthmus.cli._model import open_model
-    from isthmus.cli._page import page_of
     from isthmus.data.vetting import encoding_of, vet
-    from isthmus.evaluation import results
     from isthmus.evaluation.benchmarks import of_kind
     from isthmus.evaluation.generation import askable
     from isthmus.evaluation.runner import evaluate
-    from isthmus.report import page
-    from isthmus.report.sections import bars
+    from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
+    from isthmus.modeling.loading import kind_of
 
     root = options.data.parent if options.image_root is None else options.image_root
     console = plain()
     shown = console if console.is_terminal else None
-    make = cast("Callable[..., Benchmark]", of_kind(options.benchmark))
     if not options.data.is_file():  # it shows before the model is loaded
         raise ValueError(f"the data file {options.data} does not exist")
+    if kind_of(options.model) is IsthmusAlignmentConfig:
+        _eval_pairs.run(options)
+        return
+    make = cast("Callable[..., Benchmark]", of_kind(options.benchmark or "conversation_file"))
     model, processor = open_model(options.model)
     vetted = vet(
         options.data,
@@ -88,12 +96,22 @@ def main(arguments: Sequence[str]) -> None:
         max_new_tokens=options.max_new_tokens,
         console=shown,
     )
-    result = replace(result, rejected=vetted.counts)
+    report(replace(result, rejected=vetted.counts), options)
+
+
+def report(result: "Result", options: Options) -> None:
+    """Writes a result and its page, and prints the numbers."""
+    from isthmus.cli._page import page_of
+    from isthmus.evaluation import results
+    from isthmus.report import page
+    from isthmus.report.sections import bars
+
+    console = plain()
     results.write(result, options.output)
-    report = page_of(
+    made = page_of(
         result,
         Path(options.model),
-        title=f"{benchmark.name}: {options.data.name}",
+        title=f"{result.benchmark}: {options.data.name}",
         headlines=bars(result, [result.headline]),
         costs={
             "evaluation": f"{result.cost.seconds:.1f} s",
@@ -101,13 +119,13 @@ def main(arguments: Sequence[str]) -> None:
             "peak memory": f"{result.cost.peak_memory_gb:.2f} GB",
         },
     )
-    page.write(report, options.output / page.REPORT_FILE)
+    page.write(made, options.output / page.REPORT_FILE)
     for name, score in result.metrics.items():
         low, high = score.interval.low, score.interval.high
         console.print(f"{name}  {score.value:.4f}  ({low:.4f} to {high:.4f})  n={score.count}")
-    if vetted.rejected:
+    if result.rejected:
         console.print(
-            f"\nRows that cannot be used: {len(vetted.rejected)}; "
+            f"\nRows that cannot be used: {sum(result.rejected.values())}; "
             f"{options.output / QUARANTINE_FILE} says why."
         )
     if result.num_cut:

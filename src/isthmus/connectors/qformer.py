@@ -54,6 +54,9 @@ class QFormer(Connector):
         """The first of so many layers attends to the patches: 2 means layers 0, 2, 4 and so on."""
         dropout: float = 0.1
         """Share of zeroed attention weights and states in training."""
+        initializer_range: float = STD
+        """Standard deviation of fresh matrices. It is made for widths near 768; in a narrower body
+        the patches hardly reach the queries at first, and a value near 1 / sqrt(width) helps."""
         norm_eps: float = 1e-12
         """Epsilon of the layer norms of the layers."""
         patch_norm_eps: float | None = 1e-5
@@ -147,7 +150,7 @@ class QFormer(Connector):
     def reset_parameters(self) -> None:
         """Draws fresh weights, as BERT does."""
         super().reset_parameters()
-        draw_matrices(self)
+        draw_matrices(self, self.config.initializer_range)
         nn.init.normal_(self.queries, std=STD)
         if self.text is not None:
             nn.init.normal_(self.text.words.weight, std=STD)

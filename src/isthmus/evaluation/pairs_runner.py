@@ -93,28 +93,81 @@ def evaluate_retrieval(
         *_rows(given, BY_IMAGE, given.truth, by_image, similarities),
         *_rows(given, BY_TEXT, given.truth.T, by_text.T, similarities.T),
     ]
-    seconds = time.perf_counter() - start
-    metrics = mean_scores(rows, _variants(top), seed=seed)
     return Result(
         benchmark="retrieval",
         headline=HEADLINE,
-        metrics=metrics,
+        metrics=mean_scores(rows, _variants(top), seed=seed),
         rows=tuple(rows),
-        provenance=Provenance(
-            model=folder,
-            **recipe_facts(Path(folder) / RECIPE_FILE),
-            seed=seed,
-            data=fingerprint.of_files([file, *given.images]),
-            towers={
-                name: fingerprint.of_weights(part.state_dict())
-                for name, part in model.parts().items()
+        provenance=_provenance(model, given, file=file, folder=folder, seed=seed),
+        cost=_cost(start, len(rows)),
+    )
+
+
+def evaluate_matching(
+    model: IsthmusForAlignment,
+    processor: IsthmusAlignmentProcessor,
+    samples: Sequence[Sample],
+    *,
+    file: Path,
+    folder: str,
+    batch_size: int = 32,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Result:
+    """Scores each pair of the samples: the probability of a match, and the similarity.
+
+    Args:
+        model: that compares and matches.
+        processor: of the model.
+        samples: of one image each, whose answers are the texts to be held against it.
+        file: they were read from.
+        folder: of the model.
+        batch_size: images or texts at once.
+        seed: of the bootstrap.
+        console: where bars show how far it is.
+
+    Raises:
+        Fault: a sample shows no image, or several.
+    """
+    start = time.perf_counter()
+    given = PairFile(samples)
+    features = extract_features(
+        model,
+        processor,
+        images=given.images,
+        texts=given.texts,
+        batch_size=batch_size,
+        console=console,
+    )
+    pairs = given.truth.nonzero()
+    logits = _match(model, processor, given, batch_size, console, pairs)
+    similarities = features.similarities().float().cpu()
+    rows = [
+        SampleRow(
+            id=f"pair-{number}",
+            task="matching",
+            question=given.texts[text],
+            target="",
+            prediction=f"{probability:.4f}",
+            scores={
+                "match_probability": probability,
+                "similarity": float(similarities[image, text]),
             },
-        ),
-        cost=Cost(
-            seconds=seconds,
-            samples_per_second=len(rows) / seconds,
-            peak_memory_gb=peak_memory_gb(),
-        ),
+            images=(given.images[image],),
+            cluster=str(given.images[image]),
+        )
+        for number, ((image, text), probability) in enumerate(
+            zip(pairs.tolist(), logits.softmax(dim=1)[:, 1].tolist(), strict=True)
+        )
+    ]
+    variants = {"match_probability": "ITM", "similarity": "ITC, nearest query"}
+    return Result(
+        benchmark="matching",
+        headline="match_probability",
+        metrics=mean_scores(rows, variants, seed=seed),
+        rows=tuple(rows),
+        provenance=_provenance(model, given, file=file, folder=folder, seed=seed),
+        cost=_cost(start, len(rows)),
     )
 
 
@@ -134,6 +187,29 @@ def _match(
         pairs=pairs,
         batch_size=batch_size,
         console=console,
+    )
+
+
+def _provenance(
+    model: IsthmusForAlignment, given: PairFile, *, file: Path, folder: str, seed: int
+) -> Provenance:
+    return Provenance(
+        model=folder,
+        **recipe_facts(Path(folder) / RECIPE_FILE),
+        seed=seed,
+        data=fingerprint.of_files([file, *given.images]),
+        towers={
+            name: fingerprint.of_weights(part.state_dict()) for name, part in model.parts().items()
+        },
+    )
+
+
+def _cost(start: float, samples: int) -> Cost:
+    seconds = time.perf_counter() - start
+    return Cost(
+        seconds=seconds,
+        samples_per_second=samples / seconds,
+        peak_memory_gb=peak_memory_gb(),
     )
 
 

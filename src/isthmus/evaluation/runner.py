@@ -12,16 +12,19 @@ from rich.progress import Progress
 from isthmus.data.processor import Processor
 from isthmus.evaluation import generation, likelihood
 from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.captions import caption_requests
 from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
 from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result, recipe_facts
 from isthmus.modeling import fingerprint
+from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
 
 
 def evaluate(
-    model: IsthmusForConditionalGeneration,
-    processor: Processor,
+    model: IsthmusForConditionalGeneration | IsthmusForAlignment,
+    processor: Processor | IsthmusAlignmentProcessor,
     benchmark: Benchmark,
     *,
     folder: str,
@@ -34,7 +37,7 @@ def evaluate(
     """Runs a benchmark on a model.
 
     Args:
-        model: The model.
+        model: The model; one without a language model answers with captions of the pictures.
         processor: The processor it was saved with.
         benchmark: What to ask, and how to score it.
         folder: Folder or hub id the model was loaded from; its recipe.json, if any, goes into
@@ -55,9 +58,14 @@ def evaluate(
     if max_new_tokens is not None:
         requests = [_limited(request, max_new_tokens) for request in requests]
     start = time.perf_counter()
-    answers = answer(
-        model, processor, requests, batch_size=batch_size, blind=blind, console=console
-    )
+    if isinstance(model, IsthmusForAlignment):
+        assert isinstance(processor, IsthmusAlignmentProcessor)
+        answers = _captions(model, processor, requests, batch_size=batch_size, console=console)
+    else:
+        assert isinstance(processor, Processor)
+        answers = answer(
+            model, processor, requests, batch_size=batch_size, blind=blind, console=console
+        )
     seconds = time.perf_counter() - start
     scores = benchmark.score(answers, seed=seed)
     return Result(
@@ -126,6 +134,23 @@ def answer(
     finally:
         model.train(was_training)
     return answers
+
+
+def _captions(
+    model: IsthmusForAlignment,
+    processor: IsthmusAlignmentProcessor,
+    requests: Sequence[Request],
+    *,
+    batch_size: int,
+    console: Console | None,
+) -> dict[str, Answer]:
+    shown = console or Console(quiet=True)
+    with Progress(console=shown, transient=True) as bar:
+        written = caption_requests(model, processor, requests, batch_size=batch_size)
+        return {
+            each.id: each
+            for each in bar.track(written, total=len(requests), description="answering")
+        }
 
 
 def _limited(request: Request, max_new_tokens: int) -> Request:

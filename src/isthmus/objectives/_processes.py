@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_gather
 from torch.nn.functional import pad
 
 
@@ -40,12 +39,9 @@ def gathered(values: Tensor, sizes: Sequence[int], *, gradient: bool = False) ->
         return values if gradient else values.detach()
     missing = max(sizes) - len(values)
     padded = pad(values, (0, 0) * (values.ndim - 1) + (0, missing)).contiguous()
-    if gradient:
-        parts: Any = all_gather(padded)
-    else:
-        parts = [torch.empty_like(padded) for _ in sizes]
-        distributed.all_gather(parts, padded.detach())
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    everyones = _Gather.apply(padded if gradient else padded.detach())
+    parts = zip(everyones.split(len(padded)), sizes, strict=True)
+    return torch.cat([part[:size] for part, size in parts])
 
 
 def fetched(values: Tensor, wanted: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -70,3 +66,21 @@ def fetched(values: Tensor, wanted: Tensor, sizes: Sequence[int]) -> Tensor:
     rows = values.new_empty(len(wanted), *values.shape[1:])
     distributed.all_to_all_single(rows, values.detach()[theirs].contiguous(), outs, ins)
     return torch.empty_like(rows).index_copy_(0, order, rows)
+
+
+class _Gather(torch.autograd.Function):
+    """What all processes hold; the gradient of a row comes back from all that read it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        """Gathers."""
+        parts = [torch.empty_like(values) for _ in range(num_processes())]
+        distributed.all_gather(parts, values)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Sums what each process has for the rows of each, and takes its own."""
+        whole = gradients[0].contiguous()
+        distributed.all_reduce(whole)
+        return whole.chunk(num_processes())[rank()]

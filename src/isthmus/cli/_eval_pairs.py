@@ -1,0 +1,107 @@
+"""`isthmus eval` of a model that holds images and texts together."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors.torch import save_file
+
+from isthmus.cli._console import plain
+from isthmus.cli._model import open_alignment
+from isthmus.data.pairs import pair_encoding_of, pairs_of
+from isthmus.data.sample import Sample
+from isthmus.data.vetting import vet
+from isthmus.evaluation.benchmarks import of_kind
+from isthmus.evaluation.pairs_runner import PairFile, evaluate_matching, evaluate_retrieval
+from isthmus.evaluation.retrieval import extract_features
+from isthmus.evaluation.runner import evaluate
+
+if TYPE_CHECKING:
+    from isthmus.cli.eval import Options
+    from isthmus.evaluation.benchmark import Benchmark
+
+FEATURES_FILE = "features.safetensors"
+NAMES_FILE = "features.json"
+
+
+def run(options: "Options") -> None:
+    """Reads the file, and measures what is asked for.
+
+    Raises:
+        ValueError: pictures are to be withheld, or there is no such measure.
+    """
+    from isthmus.cli.eval import report
+
+    if options.blind:
+        raise ValueError(
+            f"{options.model} holds images and texts together; without images there is nothing to "
+            "measure: leave out --blind"
+        )
+    root = options.data.parent if options.image_root is None else options.image_root
+    shown = plain() if plain().is_terminal else None
+    model, processor = open_alignment(options.model)
+    about = {"tried": "to hold together", **pair_encoding_of(processor)}
+    vetted = vet(options.data, root, check=_check, about=about, console=shown)
+    vetted.write(options.output)
+    vetted.check_share(options.max_bad_share)
+    given: dict[str, Any] = {
+        "folder": options.model,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+        "console": shown,
+    }
+    kind = options.benchmark or "retrieval"
+    if kind == "features":
+        _features(options, vetted.samples, shown)
+        return
+    if kind in ("retrieval", "matching"):
+        measure = evaluate_retrieval if kind == "retrieval" else evaluate_matching
+        result = measure(model, processor, vetted.samples, file=options.data, **given)
+    else:
+        make = cast("Callable[..., Benchmark]", of_kind(kind))
+        result = evaluate(
+            model,
+            processor,
+            make(options.data, root, samples=vetted.samples),
+            max_new_tokens=options.max_new_tokens,
+            **given,
+        )
+    report(replace(result, rejected=vetted.counts), options)
+
+
+def _check(sample: Sample) -> None:
+    pairs_of(sample)
+
+
+def _features(options: "Options", samples: Sequence[Sample], console: Any) -> None:
+    """Writes the vectors of all images and texts, and their names in the same order."""
+    model, processor = open_alignment(options.model)
+    file = PairFile(samples)
+    found = extract_features(
+        model,
+        processor,
+        images=file.images,
+        texts=file.texts,
+        batch_size=options.batch_size,
+        console=console,
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    tensors = {"images": found.images, "texts": found.texts}
+    save_file(
+        {name: value.to("cpu", torch.float32).contiguous() for name, value in tensors.items()},
+        options.output / FEATURES_FILE,
+    )
+    names = {"images": [_name(path, options) for path in file.images], "texts": file.texts}
+    (options.output / NAMES_FILE).write_text(json.dumps(names, indent=1) + "\n", "utf-8")
+    plain().print(
+        f"{len(file.images)} images, {len(file.texts)} texts: vectors in "
+        f"{options.output / FEATURES_FILE}, names in {options.output / NAMES_FILE}"
+    )
+
+
+def _name(path: Path, options: "Options") -> str:
+    root = (options.image_root or options.data.parent).resolve()
+    return path.relative_to(root).as_posix()  # what leads out of the root was refused

@@ -1,0 +1,197 @@
+"""BLIP-2 and what was built on it, on the towers of the papers. Name your data on the command line.
+
+Data are pairs of an image and a caption (or questions about it), as files of yours; the papers' own
+129 million pairs cannot be had any more. Batches are those of the papers, over all processes.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from isthmus.connectors._qformer_text import TextSide
+from isthmus.connectors.qformer import QFormer
+from isthmus.recipes import _blip2
+from isthmus.training.models import AlignmentConfig, HandOver, ModelConfig
+from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
+
+VIT_G = "Salesforce/blip2-itm-vit-g"
+"""Holds EVA-CLIP's ViT-g/14 without its last block, 39 of 40."""
+BERT = "google-bert/bert-base-uncased"
+QFORMER = QFormer.Config()
+"""32 queries through a BERT-base whose every second layer reads the patches."""
+_TEXT = TextSide()
+_BETAS = (0.9, 0.98)
+_CAPTIONS = FileData(file=Path("captions.jsonl"), image_root=Path("images"))
+_LAST_BLOCK = 39
+
+
+def vit_g_opt_2_7b() -> Recipe:
+    """BLIP-2 with ViT-g and OPT-2.7B: both stages of its pre-training.
+
+    Paper: BLIP-2, arXiv 2301.12597, section 3 and tables 2 and 3.
+    Differs: the first stage's learning rate falls to 1e-5, as in the published settings; the paper
+        names a least one for the second stage alone.
+    Expected: zero-shot VQAv2 val 53.5, OK-VQA 31.7, GQA 34.6 (table 2, 129 million images).
+    Hardware: 16 A100 of 40 GB, less than 6 days and then less than 3.
+    Command: `isthmus train blip2.vit_g_opt_2_7b --data captions.jsonl --image-root images --output
+        DIR`
+    """
+    return Recipe(
+        name="blip2.vit_g_opt_2_7b",
+        description="BLIP-2 with ViT-g and OPT-2.7B: both stages of its pre-training.",
+        model=_joined("facebook/opt-2.7b"),
+        stages=(_alignment(), _generative(batch_size=1920)),
+    )
+
+
+def vit_g_flan_t5_xl() -> Recipe:
+    """BLIP-2 with ViT-g and Flan-T5-XL: both stages of its pre-training.
+
+    Paper: BLIP-2, arXiv 2301.12597, section 3 and tables 2 and 3.
+    Differs: as `vit_g_opt_2_7b`; a row's question is what the encoder reads and its answer what the
+        decoder writes, where the paper splits a caption at random.
+    Expected: zero-shot VQAv2 val 63.1, OK-VQA 40.7, GQA 44.2 (table 2, 129 million images).
+    Hardware: 16 A100 of 40 GB, less than 6 days and then less than 3.
+    Command: `isthmus train blip2.vit_g_flan_t5_xl --data captions.jsonl --image-root images
+        --output DIR`
+    """
+    return Recipe(
+        name="blip2.vit_g_flan_t5_xl",
+        description="BLIP-2 with ViT-g and Flan-T5-XL: both stages of its pre-training.",
+        model=_joined("google/flan-t5-xl"),
+        stages=(_alignment(), _generative(batch_size=1520)),
+    )
+
+
+def instructblip_vicuna_7b() -> Recipe:
+    """InstructBLIP with Vicuna-7B: BLIP-2's first stage, then instructions that the queries read.
+
+    Paper: InstructBLIP, arXiv 2305.06500, section 2.6 (60,000 steps of 128, 1e-5 after a warm-up of
+        1,000 steps, AdamW with 0.9 and 0.999, weight decay 0.05; unverified, from memory).
+    Differs: it starts from the first stage, where the paper also takes over the second's Q-Former.
+    Expected: not measured; the paper's table 1 has the zero-shot scores.
+    Hardware: 16 A100 of 40 GB, 1.5 days (unverified).
+    Command: `isthmus train blip2.instructblip_vicuna_7b --data instructions.json --image-root
+        images --output DIR`
+    """
+    model = replace(
+        _joined("lmsys/vicuna-7b-v1.1"),
+        connector=replace(QFORMER, text=_TEXT),
+        qformer_tokenizer=BERT,
+    )
+    tuned = Stage(
+        name="instructions",
+        train=(Part(name="connector", lr=1e-5),),
+        hand_over=_blip2.WITH_TEXT,
+        data=_CAPTIONS,
+        schedule=Schedule(
+            steps=60_000, batch_size=128, warmup_share=1 / 60, weight_decay=0.05, clip=None
+        ),
+        dtype="bfloat16",
+    )
+    return Recipe(
+        name="blip2.instructblip_vicuna_7b",
+        description="InstructBLIP with Vicuna-7B: BLIP-2's first stage, then instructions that the "
+        "queries read.",
+        model=model,
+        stages=(_alignment(), tuned),
+    )
+
+
+def minigpt4_vicuna_7b() -> Recipe:
+    """MiniGPT-4 with Vicuna-7B: after BLIP-2's first stage, the projection learns alone.
+
+    Paper: MiniGPT-4, arXiv 2304.10592, section 3: 20,000 steps of 256 with captions, then 400 of 12
+        with long descriptions; learning rates of its published settings.
+    Differs: the whole connector learns, since a part is what a stage trains; the published code
+        trains its last linear map alone, on top of BLIP-2's finished Q-Former.
+    Expected: not measured; the paper reports no benchmark.
+    Hardware: 4 A100 of 80 GB, 10 hours, and 7 minutes on one for the second part.
+    Command: `isthmus train blip2.minigpt4_vicuna_7b --data captions.jsonl --image-root images
+        --output DIR`
+    """
+    aligned = Stage(
+        name="captions",
+        train=(Part(name="connector", lr=1e-4),),
+        hand_over=_blip2.QUERIES_ALONE,
+        data=_CAPTIONS,
+        schedule=Schedule(
+            steps=20_000,
+            batch_size=256,
+            warmup_share=0.25,
+            final_lr_share=0.8,
+            weight_decay=0.05,
+            clip=None,
+        ),
+        dtype="bfloat16",
+    )
+    described = replace(
+        aligned,
+        name="descriptions",
+        train=(Part(name="connector", lr=3e-5),),
+        hand_over=None,
+        schedule=replace(
+            aligned.schedule, steps=400, batch_size=12, warmup_share=0.5, final_lr_share=1 / 3
+        ),
+    )
+    return Recipe(
+        name="blip2.minigpt4_vicuna_7b",
+        description="MiniGPT-4 with Vicuna-7B: after BLIP-2's first stage, the projection learns "
+        "alone.",
+        model=_joined("lmsys/vicuna-7b-v1.1"),
+        stages=(_alignment(), aligned, described),
+    )
+
+
+def _alignment() -> Stage:
+    return Stage(
+        name="alignment",
+        model=AlignmentConfig(
+            vision=VIT_G,
+            text=BERT,
+            qformer=replace(QFORMER, text=_TEXT),
+            vision_layer=_LAST_BLOCK,
+            vision_prefix=True,
+        ),
+        train=(Part(name="connector", lr=1e-4), Part(name="heads", lr=1e-4)),
+        objectives=(_blip2.first_stage(single_process=False),),
+        data=_CAPTIONS,
+        schedule=Schedule(
+            steps=250_000,
+            batch_size=1680,
+            warmup_share=0.008,
+            final_lr_share=0.1,
+            weight_decay=0.05,
+            betas=_BETAS,
+            clip=None,
+        ),
+        dtype="bfloat16",
+    )
+
+
+def _generative(*, batch_size: int, hand_over: HandOver = _blip2.QUERIES_ALONE) -> Stage:
+    return Stage(
+        name="generative",
+        train=(Part(name="connector", lr=1e-4),),
+        hand_over=hand_over,
+        data=_CAPTIONS,
+        schedule=Schedule(
+            steps=80_000,
+            batch_size=batch_size,
+            warmup_share=0.025,
+            final_lr_share=0.5,
+            weight_decay=0.05,
+            betas=_BETAS,
+            clip=None,
+        ),
+        dtype="bfloat16",
+    )
+
+
+def _joined(language: str) -> ModelConfig:
+    return ModelConfig(
+        vision=VIT_G,
+        language=language,
+        connector=QFORMER,
+        vision_layer=_LAST_BLOCK,
+        vision_prefix=True,
+    )

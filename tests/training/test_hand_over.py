@@ -1,0 +1,176 @@
+"""Two models in one recipe: what goes from the first to the second, and what a run does of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from isthmus import load, load_alignment
+from isthmus.objectives.alignment import Alignment
+from isthmus.recipes._blip2 import QUERIES_ALONE, WITH_TEXT
+from isthmus.training import loop
+from isthmus.training.hand_over import hand_over, heirs_of
+from isthmus.training.loop import train
+from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.resolve import build
+from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
+from tests.tiny import save_language, save_vision
+from tests.tiny_alignment import QFORMER, save_bert
+from tests.tiny_data import write_data
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Images and captions first, then a language model."""
+    file = write_data(tmp_path / "data", 14)
+    data = FileData(file=file, image_root=file.parent, max_bad_share=1.0)
+    vision = save_vision(tmp_path / "vision")
+    first = Stage(
+        name="alignment",
+        model=AlignmentConfig(
+            vision=vision, text=save_bert(tmp_path / "bert"), qformer=QFORMER, max_caption_tokens=12
+        ),
+        train=(Part(name="connector", lr=1e-3), Part(name="heads", lr=1e-3)),
+        objectives=(Alignment.Config(),),
+        data=data,
+        schedule=Schedule(batch_size=4, steps=4),
+        checkpoint_every=0.5,
+    )
+    second = Stage(
+        name="generative",
+        train=(Part(name="language_model", lr=1e-3),),
+        hand_over=QUERIES_ALONE,
+        data=data,
+        schedule=Schedule(batch_size=4, steps=4),
+        checkpoint_every=0.5,
+    )
+    return Recipe(
+        name="tests.two_models",
+        description="two",
+        model=ModelConfig(
+            vision=vision,
+            language=save_language(tmp_path / "language"),
+            connector=replace(QFORMER, text=None),
+        ),
+        stages=(first, second),
+    )
+
+
+def test_the_second_model_begins_with_what_the_first_learned(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    train(recipe, output, console=QUIET)
+    first, _ = load_alignment(output / "alignment")
+    second, _ = load(output)
+    ours, theirs = first.qformer.state_dict(), second.model.connector.state_dict()
+    fresh = {name for name in theirs if name.startswith("projection")}
+    assert fresh  # nobody trained the connector after the hand-over, so it is as it came
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs.keys() - fresh)
+    built, _ = build(recipe.models[0])
+    assert not torch.equal(built.qformer.queries, first.qformer.queries)
+    described = json.loads((output / "recipe.json").read_text())
+    assert [stage["name"] for stage in described["stages"]] == ["alignment", "generative"]
+    assert Recipe.from_dict(described["recipe"]) == recipe
+
+
+@pytest.mark.parametrize("killed_at", [2, 4, 6])
+def test_a_killed_run_of_two_models_ends_bit_equal(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    train(recipe, tmp_path / "whole", console=QUIET)
+    write = loop._checkpoint
+
+    def dying(run: Any, *args: Any, **options: Any) -> None:
+        write(run, *args, **options)
+        if run.position.step == killed_at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_checkpoint", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "killed", console=QUIET)
+    train(recipe, tmp_path / "killed", resume=True, console=QUIET)
+    whole, killed = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")
+    )
+    assert whole.keys() == killed.keys()
+    assert all(torch.equal(value, killed[name]) for name, value in whole.items())
+
+
+def test_trained_weights_alone_hold_what_was_handed_over(recipe: Recipe, tmp_path: Path) -> None:
+    trained = replace(recipe, save="trained")
+    train(recipe, tmp_path / "whole", console=QUIET)
+    train(trained, tmp_path / "trained", console=QUIET)
+    whole, _ = load(tmp_path / "whole")
+    again, _ = load(tmp_path / "trained")
+    weights = again.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in whole.state_dict().items())
+
+
+def test_a_hand_over_that_leaves_something_out_is_refused(recipe: Recipe) -> None:
+    first, _ = build(recipe.models[0])
+    second, _ = build(recipe.models[1])
+    assert heirs_of(second, QUERIES_ALONE) == {"connector"}
+    with pytest.raises(ValueError, match=r"does not tell where 'temperature' goes \(1 such"):
+        hand_over(first, second, replace(QUERIES_ALONE, left=QUERIES_ALONE.left[:-1]))
+    with pytest.raises(ValueError, match=r"leaves 'model.connector.projection.\w+' of the next"):
+        hand_over(first, second, replace(QUERIES_ALONE, fresh=()))
+    with pytest.raises(ValueError, match=r"brings 'model.connector.text.words.weight' .* absent"):
+        hand_over(first, second, WITH_TEXT)
+    wider = replace(recipe.models[1], connector=replace(QFORMER, text=None, num_queries=4))
+    other, _ = build(wider)
+    with pytest.raises(ValueError, match=r"shape \(3, 24\), which is \(4, 24\) in the next model"):
+        hand_over(first, other, QUERIES_ALONE)
+
+
+def test_recipes_of_two_models_say_what_goes_over(recipe: Recipe) -> None:
+    first, second = recipe.stages
+    with pytest.raises(ValueError, match=r"'generative' trains another model .* has no hand_over"):
+        replace(recipe, stages=(first, replace(second, hand_over=None)))
+    with pytest.raises(ValueError, match=r"trains the same model as .* has a hand_over"):
+        replace(
+            recipe,
+            stages=(first, replace(first, name="again", hand_over=QUERIES_ALONE)),
+            model=recipe.models[0],
+        )
+    with pytest.raises(ValueError, match="trains another model than the recipe's"):
+        replace(recipe, stages=(first,))
+    assert [stage.name for stage in recipe.since(1)] == ["generative"]
+    assert [stage.name for stage in recipe.since(0)] == ["alignment"]
+
+
+def test_the_blind_twin_begins_with_the_language_model(recipe: Recipe, tmp_path: Path) -> None:
+    blind = recipe.blind()
+    assert [(stage.name, stage.blind) for stage in blind.stages] == [("generative", True)]
+    train(blind, tmp_path / "blind", console=QUIET)
+    with pytest.raises(ValueError, match="without images there is nothing to learn"):
+        replace(recipe, stages=recipe.stages[:1], model=recipe.models[0]).blind()
+
+
+def test_rows_without_an_image_are_left_out_and_counted(recipe: Recipe, tmp_path: Path) -> None:
+    file = tmp_path / "data/messages.jsonl"
+    row = {
+        "id": "text-alone",
+        "messages": [
+            {"role": "user", "content": "What is it?"},
+            {"role": "assistant", "content": "a star"},
+        ],
+    }
+    file.write_text(file.read_text() + json.dumps(row) + "\n")
+    output = tmp_path / "run"
+    alone = replace(recipe, stages=recipe.stages[:1], model=recipe.models[0])
+    alone = replace(alone, stages=(replace(alone.stages[0], model=None),))
+    train(alone, output, console=QUIET)
+    lines = (output / "quarantine.jsonl").read_text().splitlines()
+    left_out = {row["id"]: row["reason"] for row in map(json.loads, lines)}
+    # Every fourth row shows two images, and every fourth none.
+    expected = ["row-2", "row-3", "row-6", "row-7", "row-10", "row-11", "text-alone"]
+    assert left_out == dict.fromkeys(expected, "image_marks")
