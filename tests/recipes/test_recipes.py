@@ -8,7 +8,7 @@ import pytest
 
 from isthmus import recipes
 from isthmus.training.loop import train
-from isthmus.training.stage import MicroworldData, Recipe
+from isthmus.training.stage import MicroworldData, Recipe, Stage
 
 LABELS = ("Paper:", "Expected:", "Hardware:", "Command:")
 
@@ -49,21 +49,27 @@ def test_a_recipe_survives_json(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize(
+    "name", [name for name in recipes.names() if "microworld:" in str(recipes.resolve(name))]
+)
 def test_a_recipe_trains_on_the_shipped_towers(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
     recipe = recipes.resolve(name)
-    data = MicroworldData(split="train", num=64)
-    stages = tuple(
-        replace(stage, data=data, schedule=replace(stage.schedule, epochs=None, steps=2))
-        for stage in recipe.stages
-    )
+
+    def short(stage: Stage) -> Stage:
+        assert isinstance(stage.data, MicroworldData)
+        schedule = replace(stage.schedule, epochs=None, steps=2)
+        return replace(stage, data=replace(stage.data, num=64), schedule=schedule)
+
+    stages = tuple(map(short, recipe.stages))
     result = train(replace(recipe, stages=stages), tmp_path / "run")
     assert result.steps == 2 * len(stages)
-    # A tower that has learnt its words is far from chance, which is a loss of 6.8.
-    assert all(loss < 6 for _, loss in result.losses)
+    # A tower that has learnt its words is far from chance, which is a loss of 6.8; holding pictures
+    # and texts together adds that of telling a batch apart, and that of matching.
+    chance = 12 if "blip2" in name else 6
+    assert all(loss < chance for _, loss in result.losses)
 
 
 def test_recipes_differ_from_each_other() -> None:

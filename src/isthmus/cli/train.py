@@ -76,8 +76,17 @@ def main(arguments: Sequence[str]) -> None:
     hush_libraries()
     train(recipe, options.output, resume=options.resume, console=Console())
     if PartialState().is_main_process:
-        said = f"The model is in {options.output}. Talk to it: isthmus chat {options.output}"
-        plain().print(f"\n{said}")
+        plain().print(
+            f"\nThe model is in {options.output}. {_next_command(recipe, options.output)}"
+        )
+
+
+def _next_command(recipe: "Recipe", output: Path) -> str:
+    from isthmus.training.models import ModelConfig
+
+    if isinstance(recipe.model, ModelConfig):
+        return f"Talk to it: isthmus chat {output}"
+    return f"Measure it: isthmus eval {output} --data FILE --output DIR"
 
 
 def _chosen(

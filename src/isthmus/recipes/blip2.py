@@ -38,7 +38,7 @@ def vit_g_opt_2_7b() -> Recipe:
     return Recipe(
         name="blip2.vit_g_opt_2_7b",
         description="BLIP-2 with ViT-g and OPT-2.7B: both stages of its pre-training.",
-        model=_joined("facebook/opt-2.7b"),
+        model=_joined("facebook/opt-2.7b", "plain"),
         stages=(_alignment(), _generative(batch_size=1920)),
     )
 
@@ -57,7 +57,7 @@ def vit_g_flan_t5_xl() -> Recipe:
     return Recipe(
         name="blip2.vit_g_flan_t5_xl",
         description="BLIP-2 with ViT-g and Flan-T5-XL: both stages of its pre-training.",
-        model=_joined("google/flan-t5-xl"),
+        model=_joined("google/flan-t5-xl", "plain"),
         stages=(_alignment(), _generative(batch_size=1520)),
     )
 
@@ -74,7 +74,7 @@ def instructblip_vicuna_7b() -> Recipe:
         images --output DIR`
     """
     model = replace(
-        _joined("lmsys/vicuna-7b-v1.1"),
+        _joined("lmsys/vicuna-7b-v1.1", "vicuna"),
         connector=replace(QFORMER, text=_TEXT),
         qformer_tokenizer=BERT,
     )
@@ -137,7 +137,7 @@ def minigpt4_vicuna_7b() -> Recipe:
         name="blip2.minigpt4_vicuna_7b",
         description="MiniGPT-4 with Vicuna-7B: after BLIP-2's first stage, the projection learns "
         "alone.",
-        model=_joined("lmsys/vicuna-7b-v1.1"),
+        model=_joined("lmsys/vicuna-7b-v1.1", "vicuna"),
         stages=(_alignment(), aligned, described),
     )
 
@@ -187,11 +187,12 @@ def _generative(*, batch_size: int, hand_over: HandOver = _blip2.QUERIES_ALONE) 
     )
 
 
-def _joined(language: str) -> ModelConfig:
+def _joined(language: str, chat_template: str) -> ModelConfig:
     return ModelConfig(
         vision=VIT_G,
         language=language,
         connector=QFORMER,
         vision_layer=_LAST_BLOCK,
         vision_prefix=True,
+        chat_template=chat_template,
     )

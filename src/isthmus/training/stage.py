@@ -68,6 +68,18 @@ class Part(Config):
     """Peak learning rate, per step."""
     lora: Lora | None = None
     """Low-rank updates that learn in place of the part's weights, which then stay frozen."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each layer of the part to the one below it; what stands
+    behind the layers keeps the whole."""
+
+    def __post_init__(self) -> None:
+        """Checks the factor.
+
+        Raises:
+            ValueError: it is not above 0, or above 1.
+        """
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; expected a factor in (0, 1]")
 
 
 Data = FileData | MicroworldData

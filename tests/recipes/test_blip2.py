@@ -1,0 +1,113 @@
+"""The recipes of BLIP-2: their facts, and each run with small towers of the same classes."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from isthmus import load, load_alignment, recipes
+from isthmus.objectives.alignment import Alignment
+from isthmus.training.loop import train
+from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.stage import FileData, Recipe, Stage
+from tests.tiny import save_language, save_vision
+from tests.tiny_alignment import QFORMER, save_bert
+from tests.tiny_data import write_data
+
+NAMES = [name for name in recipes.names() if name.startswith("blip2.")]
+LANGUAGES = {"opt": "opt", "flan_t5": "t5", "vicuna": "llama"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_stage_is_the_papers(name: str) -> None:
+    """Section 3.4 of the paper, and the sizes of its Q-Former (P: the paper, L: its code)."""
+    recipe = recipes.resolve(name)
+    first, model = recipe.stages[0], recipe.models[0]
+    assert isinstance(model, AlignmentConfig)
+    schedule = first.schedule
+    assert (schedule.steps, schedule.batch_size) == (250_000, 1680)  # P
+    assert {part.lr for part in first.train} == {1e-4}  # P
+    assert schedule.warmup_share * 250_000 == pytest.approx(2000)  # P
+    assert schedule.betas == (0.9, 0.98)  # P
+    assert schedule.weight_decay == 0.05  # P
+    assert schedule.clip is None  # L
+    qformer = model.qformer
+    assert (qformer.num_queries, qformer.d_hidden, qformer.depth) == (32, 768, 12)  # P
+    assert qformer.cross_attention_every == 2  # P
+    assert qformer.dropout == 0.1  # L
+    assert (model.d_embedding, model.temperature, model.max_caption_tokens) == (256, 0.07, 32)  # L
+    assert (model.vision_layer, model.vision_prefix) == (39, True)  # P, L
+    (objective,) = first.objectives
+    assert isinstance(objective, Alignment.Config)
+    assert objective.contrastive is not None
+    assert objective.captioning is not None
+    assert objective.contrastive.label_smoothing == objective.captioning.label_smoothing == 0.1  # L
+    assert objective.matching is not None
+    assert objective.matching.negatives == "all"  # L
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size"), [("blip2.vit_g_opt_2_7b", 1920), ("blip2.vit_g_flan_t5_xl", 1520)]
+)
+def test_the_second_stage_is_the_papers(name: str, batch_size: int) -> None:
+    second = recipes.resolve(name).stages[1]
+    schedule = second.schedule
+    assert (schedule.steps, schedule.batch_size) == (80_000, batch_size)
+    assert schedule.warmup_share * 80_000 == pytest.approx(2000)
+    assert schedule.final_lr_share * second.train[0].lr == pytest.approx(5e-5)
+    assert [part.name for part in second.train] == ["connector"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_with_small_towers_of_the_same_classes(name: str, tmp_path: Path) -> None:
+    recipe = shrunk(recipes.resolve(name), tmp_path)
+    output = tmp_path / "run"
+    result = train(recipe, output, console=Console(quiet=True))
+    assert result.steps == 2 * len(recipe.stages)
+    load_alignment(output / "alignment")
+    model, processor = load(output)
+    assert model.config.connector.num_tokens((4, 4)) == QFORMER.num_queries
+    assert (processor.qformer_tokenizer is not None) == ("instruct" in name)
+
+
+def shrunk(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with tiny random parts in the places of the published ones."""
+    file = write_data(folder / "data", 10)
+    data = FileData(file=file, image_root=file.parent, max_bad_share=1.0)
+    kind = next(family for word, family in LANGUAGES.items() if word in recipe.name)
+    vision = save_vision(folder / "vision", "blip_2_vision_model")
+    text = save_bert(folder / "bert")
+    language = save_language(folder / "language", kind)
+
+    def model(given: Any) -> Any:
+        if given is None:
+            return None
+        if isinstance(given, AlignmentConfig):
+            return replace(
+                given,
+                vision=vision,
+                text=text,
+                qformer=QFORMER,
+                vision_layer=3,
+                max_caption_tokens=9,
+            )
+        assert isinstance(given, ModelConfig)
+        connector: Any = given.connector
+        return replace(
+            given,
+            vision=vision,
+            language=language,
+            connector=QFORMER if connector.text else replace(QFORMER, text=None),
+            qformer_tokenizer=text if given.qformer_tokenizer else None,
+            vision_layer=3,
+        )
+
+    def stage(given: Stage) -> Stage:
+        schedule = replace(given.schedule, steps=2, batch_size=3)
+        return replace(
+            given, model=model(given.model), data=data, schedule=schedule, dtype="float32"
+        )
+
+    return replace(recipe, model=model(recipe.model), stages=tuple(map(stage, recipe.stages)))
