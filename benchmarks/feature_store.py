@@ -90,6 +90,7 @@ def main() -> None:
     """Measures both models and publishes the numbers."""
     options = tyro.cli(Options, prog="python -m benchmarks.feature_store")
     quick = recipes.resolve("microworld.quickstart").model
+    assert isinstance(quick, ModelConfig)
     with scratch_cache() as folder:
         large = ModelConfig(
             vision=save_vit_b(folder / "vit_b"),
@@ -162,10 +163,12 @@ class Steps:
                 accelerator=self.accelerator,
                 console=Console(quiet=True),
             )
+            learned = data.train
+            assert isinstance(learned, ConversationDataset)
             # Training encodes a conversation once and keeps it; so do we, before the clock runs.
-            for index in range(len(data.train)):
-                data.train.conversation(index)
-            return data.train
+            for index in range(len(learned)):
+                learned.conversation(index)
+            return learned
 
         self.tower, self.store = opened(False), opened(True)
 

@@ -200,7 +200,7 @@ def tiny_model(
     folder: Path, *, language: str = "llama", vision: str = "siglip_vision_model", **choices: Any
 ) -> tuple[IsthmusForConditionalGeneration, IsthmusProcessor]:
     """A model and its processor, built from folders as a user builds them."""
-    towers = {
+    towers: dict[str, Any] = {
         "vision": save_vision(folder / vision, vision),
         "language": save_language(folder / language, language),
     }
