@@ -9,7 +9,10 @@ import pytest
 from isthmus import cli
 from isthmus.cli import main
 
-COMMANDS = ["chat", "diff", "eval", "microworld", "quickstart", "serve", "show", "study", "train"]
+COMMANDS = [
+    *("chat", "diff", "eval", "export", "import", "microworld"),
+    *("quickstart", "serve", "show", "study", "train"),
+]
 ISTHMUS = Path(sys.executable).parent / "isthmus"
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from isthmus import load, load_alignment, recipes
 from isthmus.objectives.alignment import Alignment
 from isthmus.training.loop import train
 from isthmus.training.models import AlignmentConfig, ModelConfig
-from isthmus.training.stage import FileData, Recipe, Stage
+from isthmus.training.stage import FileData, Part, Recipe, Stage
 from tests.tiny import save_language, save_vision
 from tests.tiny_alignment import QFORMER, save_bert
 from tests.tiny_data import write_data
@@ -111,3 +112,33 @@ def shrunk(recipe: Recipe, folder: Path) -> Recipe:
         )
 
     return replace(recipe, model=model(recipe.model), stages=tuple(map(stage, recipe.stages)))
+
+
+def test_minigpt4_trains_the_last_map_alone(tmp_path: Path) -> None:
+    recipe = shrunk(recipes.resolve("blip2.minigpt4_vicuna_7b"), tmp_path)
+    train(recipe, tmp_path / "run", console=Console(quiet=True))
+    first, _ = load_alignment(tmp_path / "run/alignment")
+    model, _ = load(tmp_path / "run")
+    ours, theirs = first.qformer.state_dict(), model.model.connector.state_dict()
+    shared = theirs.keys() & ours.keys()
+    assert theirs.keys() - shared == {"projection.weight", "projection.bias"}
+    assert all(torch.equal(ours[name], theirs[name]) for name in shared)
+
+
+def test_a_name_that_no_weight_has_is_refused(tmp_path: Path) -> None:
+    recipe = shrunk(recipes.resolve("blip2.minigpt4_vicuna_7b"), tmp_path)
+    wrong = replace(recipe.stages[1], train=(Part(name="connector", lr=1.0, only=("project.*",)),))
+    recipe = replace(recipe, stages=(recipe.stages[0], wrong, recipe.stages[2]))
+    with pytest.raises(ValueError, match=r"no weight of the part 'connector' is called project"):
+        train(recipe, tmp_path / "run", console=Console(quiet=True))
+
+
+def test_answers_are_split_for_a_decoder_alone(tmp_path: Path) -> None:
+    recipe = shrunk(recipes.resolve("blip2.vit_g_opt_2_7b"), tmp_path)
+    second = replace(recipe.stages[1], split_answers=True)
+    with pytest.raises(ValueError, match="splits answers between an encoder and a decoder"):
+        train(
+            replace(recipe, stages=(recipe.stages[0], second)),
+            tmp_path / "run",
+            console=Console(quiet=True),
+        )

@@ -28,6 +28,16 @@ class ModelPart:
         found = (p for _, m in self.named_modules() for p in m.parameters(recurse=False))
         return list({id(parameter): parameter for parameter in found}.values())
 
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """Returns the parameters of the part by their names within its modules, each once."""
+        found: dict[int, tuple[str, nn.Parameter]] = {}
+        for path, module in self.named_modules():
+            inside = path.partition(".")[2]  # without the number of the root
+            for name, parameter in module.named_parameters(recurse=False):
+                whole = f"{inside}.{name}" if inside else name
+                found.setdefault(id(parameter), (whole, parameter))
+        return dict(found.values())
+
     def buffers(self) -> list[Tensor]:
         """Returns the buffers of the part."""
         return [b for _, m in self.named_modules() for b in m.buffers(recurse=False)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from isthmus.modeling.keys import fits
 from isthmus.modeling.lora import lora_parameters
 from isthmus.modeling.parts import ModelPart, Parts
 from isthmus.training.stage import Part
@@ -35,8 +36,23 @@ class PartRow:
 
 
 def trained_parameters(part: Part, own: ModelPart) -> list[nn.Parameter]:
-    """Returns what learns of a part: all of it, or its low-rank updates."""
-    return lora_parameters(own) if part.lora else own.parameters()
+    """Returns what learns of a part: all of it, some of it, or its low-rank updates.
+
+    Raises:
+        ValueError: none of its weights has a name that is asked for.
+    """
+    if part.lora:
+        return lora_parameters(own)
+    if not part.only:
+        return own.parameters()
+    named = own.named_parameters()
+    chosen = [parameter for name, parameter in named.items() if fits(part.only, name)]
+    if not chosen:
+        raise ValueError(
+            f"no weight of the part {part.name!r} is called {' or '.join(part.only)}; it has "
+            f"{', '.join(sorted(named)[:8])} and so on"
+        )
+    return chosen
 
 
 def learned_values(parts: Parts, trained: Iterable[Part]) -> list[Tensor]:
@@ -45,7 +61,7 @@ def learned_values(parts: Parts, trained: Iterable[Part]) -> list[Tensor]:
     for part in trained:
         own = parts[part.name]
         found: list[Tensor] = [*trained_parameters(part, own)]
-        if not part.lora:
+        if not part.lora and not part.only:
             found += own.buffers()
         values.update((id(value), value) for value in found)
     return list(values.values())

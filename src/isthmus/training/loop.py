@@ -149,9 +149,12 @@ def _save(run: Run, number: int, folder: Path) -> None:
         changed = {part.name for part in trained if not part.lora}
         if described.four_bit:  # they are joined to the unrounded weights
             changed.add("language_model")
-        if heirs := stages[0].hand_over and heirs_of(run.model, stages[0].hand_over):
-            changed |= heirs
-            trained += [Part(name=name, lr=0.0) for name in heirs]
+        plan = stages[0].hand_over
+        heirs = heirs_of(run.model, plan) if plan else set()
+        changed |= heirs
+        # Beside what was trained of a part, the rest of it is in no tower.
+        whole = heirs | {part.name for part in trained if part.only and part.name == "connector"}
+        trained += [Part(name=name, lr=0.0) for name in whole]
         towers = Towers(
             vision=(described.vision, *described.beside),
             language=described.language,

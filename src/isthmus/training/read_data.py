@@ -9,6 +9,7 @@ from rich.console import Console
 
 from isthmus.config import digest_of
 from isthmus.data import sources
+from isthmus.data.prefix import split_answer
 from isthmus.data.sample import Sample
 from isthmus.data.vetting import Rejected, vet
 from isthmus.modeling import fingerprint
@@ -34,6 +35,7 @@ def read_data(
     examples: Examples,
     *,
     blind: bool = False,
+    split_seed: int | None = None,
     quarantine: Path | None = None,
     num_workers: int = 0,
     console: Console | None = None,
@@ -44,6 +46,7 @@ def read_data(
         data: where they are.
         examples: how the model learns from them.
         blind: whether their images are dropped, after all that has been checked.
+        split_seed: of the places where answers are split, see `split_answer`; None splits none.
         quarantine: folder whose quarantine.jsonl gets the faulty rows.
         num_workers: threads that try the rows.
         console: where a bar shows how far it is.
@@ -70,6 +73,9 @@ def read_data(
         samples, file = list(sources.read(files.file, files.image_root)), files.file
     if blind:
         samples = [sample.without_images() for sample in samples]
+    if split_seed is not None:
+        parts = (part for sample in samples for part in sample.by_answer())
+        samples = [split_answer(part, seed=split_seed) for part in parts]
     name = fingerprint.of_files([file])
     if rejected:
         name = digest_of([name, [each.row for each in rejected]])

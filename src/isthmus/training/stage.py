@@ -68,6 +68,9 @@ class Part(Config):
     """Peak learning rate, per step."""
     lora: Lora | None = None
     """Low-rank updates that learn in place of the part's weights, which then stay frozen."""
+    only: tuple[str, ...] = ()
+    """Names of weights within the part that learn, all when empty; `*` stands for what is between
+    dots, and `**` for more: `projection.*`."""
     layer_decay: float = 1.0
     """Factor on the learning rate from each layer of the part to the one below it; what stands
     behind the layers keeps the whole."""
@@ -80,6 +83,11 @@ class Part(Config):
         """
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; expected a factor in (0, 1]")
+        if self.lora and self.only:
+            raise ValueError(
+                f"the part {self.name!r} has both lora and only; low-rank updates choose their own "
+                "weights, so leave out one of them"
+            )
 
 
 Data = FileData | MicroworldData
@@ -130,6 +138,9 @@ class Stage(Config):
     """Run the frozen vision tower once over the images, and train from its outputs on disk."""
     num_workers: int = 1
     """Threads that prepare batches ahead; 0 prepares them in the loop."""
+    split_answers: bool = False
+    """Let the encoder of the language model read the first words of each answer, and its decoder
+    write the rest: how BLIP-2 learns from captions with T5."""
     blind: bool = False
     """Drop every image: the baseline that shows what the words alone give away."""
 

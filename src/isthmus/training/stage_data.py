@@ -76,12 +76,18 @@ def open_data(
         ValueError: too large a share of the rows cannot be used.
     """
     examples = examples_of(model, processor)
+    if stage.split_answers and not model.config.is_encoder_decoder:
+        raise ValueError(
+            f"stage {stage.name!r} splits answers between an encoder and a decoder, and the model "
+            "has one stack of layers; set split_answers to False"
+        )
 
     def read_rows(data: Data) -> ReadData:
         return read_data(
             data,
             examples,
             blind=stage.blind,
+            split_seed=0 if stage.split_answers else None,
             quarantine=output,
             num_workers=stage.num_workers,
             console=console,

@@ -95,3 +95,32 @@ def connector(
         patch_norm_eps=patch_norm_eps,
         text=text if has_text else None,
     )
+
+
+def to_transformers(config: QFormer.Config, *, d_vision: int) -> dict[str, Any]:
+    """Returns a connector as a `qformer_config` of transformers says it.
+
+    Args:
+        config: of the connector.
+        d_vision: width of a patch.
+    """
+    body = config.body(d_vision)
+    text = {}
+    if config.text is not None:
+        text = {
+            "vocab_size": config.text.vocab_size,
+            "max_position_embeddings": config.text.num_positions,
+        }
+    return {
+        "hidden_size": body.d_hidden,
+        "num_hidden_layers": body.depth,
+        "num_attention_heads": body.num_heads,
+        "intermediate_size": body.d_ffn,
+        "cross_attention_frequency": body.cross_attention_every,
+        "encoder_hidden_size": d_vision,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": body.dropout,
+        "attention_probs_dropout_prob": body.dropout,
+        "layer_norm_eps": body.norm_eps,
+        **text,
+    }

@@ -6,9 +6,16 @@ Paper: arXiv 2305.06500.
 from collections.abc import Mapping
 from typing import Any
 
+from transformers import (
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
+    InstructBlipProcessor,
+)
+
 from isthmus.connectors.qformer import QFormer
 from isthmus.modeling.keys import KeyMap
 from isthmus.shipping.importers import _qformer
+from isthmus.shipping.importers._whole import Whole
 
 QFORMER = KeyMap(
     (
@@ -37,3 +44,15 @@ def connector(qformer_config: Mapping[str, Any], *, num_queries: int) -> QFormer
         ValueError: a setting is not known here.
     """
     return _qformer.of_transformers(qformer_config, num_queries=num_queries, has_text=True)
+
+
+GENERATION = Whole(
+    model=InstructBlipForConditionalGeneration,
+    config=InstructBlipConfig,
+    processor=InstructBlipProcessor,
+    names=CONNECTOR,
+    connector=connector,
+    settings=_qformer.to_transformers,
+    has_text=True,
+)
+"""The model that answers; beside its Q-Former, a tower and a language model."""
