@@ -1,13 +1,16 @@
-"""What most studies do with a run: train it, then evaluate it on one benchmark."""
+"""What most studies do with a run: train it, then measure it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from isthmus.data.sample import Sample
 from isthmus.evaluation import results
 from isthmus.evaluation.benchmark import Benchmark
+from isthmus.evaluation.pairs_runner import evaluate_retrieval
 from isthmus.evaluation.runner import evaluate
-from isthmus.modeling.loading import load
+from isthmus.modeling.loading import load, load_alignment
 from isthmus.study.run import Execute
 from isthmus.training.loop import train
 from isthmus.training.stage import Recipe
@@ -38,6 +41,43 @@ def train_and_evaluate(
             folder=str(folder),
             batch_size=batch_size,
             blind=all(stage.blind for stage in recipe.stages),
+            console=console,
+        )
+        results.write(result, folder)
+
+    return execute
+
+
+def train_and_retrieve(
+    samples: Sequence[Sample],
+    *,
+    file: Path,
+    top: int,
+    batch_size: int = 32,
+    console: Console | None = None,
+) -> Execute:
+    """Returns the same for recipes that hold images and texts together, measured by retrieval.
+
+    Args:
+        samples: Of one image each, whose answers are its captions.
+        file: They were read from.
+        top: Candidates that are matched for each image and each text.
+        batch_size: Of the evaluation.
+        console: Where both are shown; None is silent.
+    """
+    shown = console or Console(quiet=True)
+
+    def execute(recipe: Recipe, folder: Path) -> None:
+        train(recipe, folder, resume=True, console=shown)
+        model, processor = load_alignment(folder)
+        result = evaluate_retrieval(
+            model,
+            processor,
+            samples,
+            file=file,
+            folder=str(folder),
+            top=top,
+            batch_size=batch_size,
             console=console,
         )
         results.write(result, folder)
