@@ -11,6 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from isthmus import load, load_alignment
+from isthmus.objectives._contrastive import Contrastive
 from isthmus.objectives.alignment import Alignment
 from isthmus.recipes._blip2 import QUERIES_ALONE, WITH_TEXT
 from isthmus.training import loop
@@ -22,6 +23,8 @@ from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
 from tests.tiny import save_language, save_vision
 from tests.tiny_alignment import QFORMER, save_bert
 from tests.tiny_data import write_data
+from tests.training.test_processes import losses
+from tests.training.test_processes import train as in_processes
 
 QUIET = Console(quiet=True)
 
@@ -174,3 +177,21 @@ def test_rows_without_an_image_are_left_out_and_counted(recipe: Recipe, tmp_path
     # Every fourth row shows two images, and every fourth none.
     expected = ["row-2", "row-3", "row-6", "row-7", "row-10", "row-11", "text-alone"]
     assert left_out == dict.fromkeys(expected, "image_marks")
+
+
+@pytest.mark.slow
+def test_two_processes_learn_both_models_as_one_does(recipe: Recipe, tmp_path: Path) -> None:
+    """Negatives are drawn by each process for itself, so matching is left out here."""
+    contrast = Contrastive(gradient=True)
+    objective = Alignment.Config(contrastive=contrast, matching=None, captioning=None)
+    first, second = recipe.stages
+    first = replace(first, objectives=(objective,), schedule=Schedule(batch_size=4, steps=2))
+    whole = replace(recipe, stages=(first, second))
+    for processes in (1, 2):
+        in_processes(whole, tmp_path / f"of-{processes}", processes=processes)
+    one, two = (losses(tmp_path / f"of-{n}") for n in (1, 2))
+    assert len(one) == 6
+    assert one == pytest.approx(two, rel=1e-4)  # rounding grows with each step
+    weights = [load_file(tmp_path / f"of-{n}/model.safetensors") for n in (1, 2)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-3)

@@ -32,7 +32,8 @@ class Alignment(Objective):
     """Image-text contrast (ITC), matching (ITM) and image-grounded captioning (ITG).
 
     Paper: BLIP-2, arXiv 2301.12597, section 3.1.
-    Units: nats per pair (contrast, matching), and per word (captioning).
+    Units: nats per pair (contrast, matching), and per word (captioning). A step that is computed in
+        pieces holds the pairs of a piece against each other, and those of other pieces not.
     Differs: pairs whose texts are the same are no negatives of each other; the published code knows
         those of the same image alone. Images of other processes, drawn as negatives, are sent as
         their tower saw them, and no gradient comes back; the published code gathers them all.

@@ -34,7 +34,7 @@ from isthmus.training.checkpoint import (
 from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
 from isthmus.training.hand_over import hand_over, heirs_of
 from isthmus.training.log import RunLog
-from isthmus.training.models import ModelConfig
+from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.optim import set_lr
 from isthmus.training.prepare import Prepared, Run, prepare
 from isthmus.training.processes import join_processes
@@ -64,7 +64,9 @@ def train(
     """
     started = perf_counter()
     trained = {part.name for stage in recipe.stages for part in stage.train}
-    accelerator = join_processes(some_unused="vision_tower" in trained)
+    # An objective that is left out leaves its head without a gradient.
+    some_unused = any(isinstance(model, AlignmentConfig) for model in recipe.models)
+    accelerator = join_processes(some_unused=some_unused or "vision_tower" in trained)
     is_main = accelerator.is_main_process
     console = console or Console()
     if is_main:
