@@ -14,18 +14,25 @@ from isthmus.microworld.towers.language import LanguageModeling
 from isthmus.microworld.towers.masked import MaskedPatches
 from isthmus.microworld.towers.masked_words import MaskedWords
 from isthmus.microworld.towers.pretrain import Pretraining, pretrain
+from isthmus.microworld.towers.siglip_start import fresh_vision, grown_vision
 from isthmus.microworld.towers.start import fresh, grown, saved
 
 SEED = 0
 
 # In the order in which they are built: a model that goes on from another stands behind it.
 TOWERS: dict[str, Callable[[Path], Pretraining]] = {
-    "siglip": lambda _: Contrastive("siglip", width=128, depth=6, steps=6000, seed=SEED),
-    "siglip_large": lambda _: Contrastive(
-        "siglip_large", width=192, depth=8, images=32, steps=950, seed=SEED
+    "siglip": lambda _: Contrastive(
+        "siglip", fresh_vision(width=128, depth=6), steps=6000, seed=SEED
+    ),
+    "siglip_large": lambda weights: Contrastive(
+        "siglip_large",
+        grown_vision(weights / "siglip", depth=12),
+        locked=0.4,
+        steps=600,
+        seed=SEED,
     ),
     "dinov2": lambda _: MaskedPatches(steps=6000, seed=SEED),
-    "vit": lambda _: Classification(steps=1200, seed=SEED),
+    "vit": lambda _: Classification(steps=2400, seed=SEED),
     "bert": lambda _: MaskedWords(steps=1300, seed=SEED),
     "lm_tiny": lambda _: LanguageModeling(
         "lm_tiny", fresh(width=96, depth=4), chat=False, rows=32, steps=2000, seed=SEED

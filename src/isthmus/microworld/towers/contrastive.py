@@ -7,23 +7,23 @@ colours without a name, of which no text tells: so a shape is learnt apart from 
 
 from pathlib import Path
 from random import Random
-from typing import Any, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel
+from transformers import SiglipTextConfig, SiglipTextModel, SiglipVisionModel
 
-from isthmus.microworld.scene import CANVAS
 from isthmus.microworld.tasks.caption import caption_text
-from isthmus.microworld.towers.pixels import PATCH, coverage, pictures
+from isthmus.microworld.towers.pixels import coverage, pictures
 from isthmus.microworld.towers.preprocessing import save_image_processor
 from isthmus.microworld.towers.pretrain import Pretraining
 from isthmus.microworld.towers.probe import attribute_probes
 from isthmus.microworld.towers.regions import regions, told
+from isthmus.microworld.towers.siglip_start import VisionStart
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
-_HEAD_WIDTH, _TEXT_DEPTH, _MAX_TOKENS = 32, 2, 64
+_IMAGES, _TEXT_DEPTH, _MAX_TOKENS = 64, 2, 64
 _PATCHES = 3
 """How many patches of a thing are held against its phrase, each by itself."""
 _NAMELESS_SHARE = 0.5
@@ -33,27 +33,21 @@ _NAMELESS_SHARE = 0.5
 class _TwoTowers(nn.Module):
     """Vision and text towers; a temperature and a bias for pictures, and another for regions."""
 
-    def __init__(self, *, width: int, depth: int, vocabulary: int, pad_token_id: int) -> None:
+    def __init__(self, vision: SiglipVisionModel, *, vocabulary: int, pad_token_id: int) -> None:
         super().__init__()
-        shared: dict[str, Any] = {
-            "hidden_size": width,
-            "intermediate_size": 4 * width,
-            "num_attention_heads": width // _HEAD_WIDTH,
-        }
-        self.vision = SiglipVisionModel(
-            SiglipVisionConfig(
-                image_size=CANVAS, patch_size=PATCH, num_hidden_layers=depth, **shared
-            )
-        )
+        self.vision = vision
+        width = vision.config.hidden_size
         self.text = SiglipTextModel(
             SiglipTextConfig(
                 vocab_size=vocabulary,
+                hidden_size=width,
+                intermediate_size=vision.config.intermediate_size,
                 num_hidden_layers=_TEXT_DEPTH,
+                num_attention_heads=vision.config.num_attention_heads,
                 max_position_embeddings=_MAX_TOKENS,
                 pad_token_id=pad_token_id,
                 bos_token_id=None,
                 eos_token_id=None,
-                **shared,
             )
         )
         for tower in (self.vision, self.text):
@@ -71,19 +65,24 @@ class _TwoTowers(nn.Module):
 
 @final
 class Contrastive(Pretraining):
-    """SigLIP on generated pictures and their regions."""
+    """SigLIP on generated pictures and their regions.
+
+    The vision tower stands still for the first `locked` share of the steps: one that has learnt
+    is not led astray by a text tower that has not.
+
+    Paper: 2111.07991 (LiT), where it stands still to the end.
+    """
 
     learning_rate = 2e-3
 
     def __init__(
-        self, name: str, *, width: int, depth: int, steps: int, seed: int, images: int = 64
+        self, name: str, start: VisionStart, *, steps: int, seed: int, locked: float = 0.0
     ) -> None:
-        self.name, self.steps, self.seed, self.images = name, steps, seed, images
+        self.name, self.steps, self.seed, self.locked = name, steps, seed, locked
         self.tokenizer = microworld_tokenizer(chat=False)
         torch.manual_seed(seed)
         self.model = _TwoTowers(
-            width=width,
-            depth=depth,
+            start(),
             vocabulary=len(self.tokenizer),
             pad_token_id=self.tokenizer.pad_token_id,
         )
@@ -91,10 +90,11 @@ class Contrastive(Pretraining):
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Sigmoid loss of pictures with captions plus that of regions with phrases."""
         rng = Random(f"contrastive/{self.seed}/{step}")
-        batch = pictures("train", self.images, rng, nameless_share=_NAMELESS_SHARE)
+        batch = pictures("train", _IMAGES, rng, nameless_share=_NAMELESS_SHARE)
         things = regions(batch, rng)
         phrases = list({thing.phrase: thing for thing in things}.values())
-        vision = self.model.vision(pixel_values=batch.normalised())
+        with torch.set_grad_enabled(step >= self.locked * self.steps):
+            vision = self.model.vision(pixel_values=batch.normalised())
         named = [i for i, nameless in enumerate(batch.nameless) if not nameless]
         captions = [caption_text(batch.scenes[i]) for i in named]
         whole = self.model.sigmoid_loss(
