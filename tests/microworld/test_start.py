@@ -45,6 +45,7 @@ def test_layers_that_cannot_be_parted_evenly_are_refused(depth: int) -> None:
         made(grown(FOLDER, depth=depth))
 
 
+@pytest.mark.slow
 def test_what_is_new_learns_at_once() -> None:
     start = grown(FOLDER, depth=12)
     run = LanguageModeling("lm_chat_large", start, chat=True, rows=2, steps=4, seed=0)

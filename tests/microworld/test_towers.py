@@ -135,6 +135,7 @@ def test_a_grown_vision_tower_begins_as_the_same_function() -> None:
     assert all(name.startswith("encoder.layers.") for name in learning)
 
 
+@pytest.mark.slow
 def test_a_locked_vision_tower_learns_when_the_text_tower_has() -> None:
     start = grown_vision(towers.path("siglip"), depth=7)
     run = Contrastive("siglip_large", start, steps=4, seed=0, locked=0.5)

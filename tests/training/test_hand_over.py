@@ -84,7 +84,10 @@ def test_the_second_model_begins_with_what_the_first_learned(
     assert Recipe.from_dict(described["recipe"]) == recipe
 
 
-@pytest.mark.parametrize("killed_at", [2, 4, 6])
+@pytest.mark.parametrize(
+    "killed_at",
+    [pytest.param(2, marks=pytest.mark.slow), 4, pytest.param(6, marks=pytest.mark.slow)],
+)
 def test_a_killed_run_of_two_models_ends_bit_equal(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
 ) -> None:
