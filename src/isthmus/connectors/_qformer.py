@@ -80,7 +80,8 @@ class QFormerBody(nn.Module):
         image: Sequence[KeysValues | None] | None = None,
         patch_mask: Bool[Tensor, "#batch patches"] | None = None,
         past: Sequence[KeysValues] | None = None,
-    ) -> tuple[Float[Tensor, "batch seq d_hidden"], list[KeysValues]]:
+        keeps_text: bool = True,
+    ) -> tuple[Float[Tensor, "batch _ d_hidden"], list[KeysValues]]:
         """Returns the rows after the last layer, and the `past` of rows that go on from them.
 
         Args:
@@ -91,6 +92,7 @@ class QFormerBody(nn.Module):
             image: what `read` returned; needed where there are queries.
             patch_mask: false at patches that no query sees.
             past: what earlier rows answered in each self-attention, and these rows see too.
+            keeps_text: whether rows of text are returned, too; else the last layer leaves them out.
 
         Raises:
             ValueError: there are queries and no image, or text rows in a body without a text side.
@@ -106,10 +108,13 @@ class QFormerBody(nn.Module):
         nothing = [None] * len(self.layers)
         states = self.dropout(self.norm(states))
         answers = []
-        for layer, seen, earlier in zip(
-            self.layers, image or nothing, past or nothing, strict=True
+        for number, (layer, seen, earlier) in enumerate(
+            zip(self.layers, image or nothing, past or nothing, strict=True), start=1
         ):
-            states, answered = layer(states, num_queries, mask, seen, patch_mask, earlier)
+            wanted = states.shape[1]
+            if number == len(self.layers) and not keeps_text:
+                wanted = num_queries
+            states, answered = layer(states, num_queries, mask, seen, patch_mask, earlier, wanted)
             answers.append(answered)
         return states, answers
 
@@ -140,11 +145,14 @@ class QFormerLayer(nn.Module):
         image: KeysValues | None,
         patch_mask: Bool[Tensor, "#batch 1 1 patches"] | None,
         past: KeysValues | None,
-    ) -> tuple[Float[Tensor, "batch seq d_hidden"], KeysValues]:
-        """Returns the rows after this layer, and what all rows answered in self-attention."""
+        wanted: int,
+    ) -> tuple[Float[Tensor, "batch _ d_hidden"], KeysValues]:
+        """Returns the first rows after this layer, and what all rows answered in self-attention."""
         answered = self.self_attention.read(states)
         if past is not None:
             answered = _joined(past, answered)
+        states = states[:, :wanted]
+        mask = None if mask is None else mask[:, :, :wanted]
         states = self.self_attention(states, answered, mask)
         parts = []
         if num_queries:

@@ -153,9 +153,16 @@ def captions(
 
 
 def pairs(
-    qformer: QFormer, seen: SeenImages, given: Texts
+    qformer: QFormer, seen: SeenImages, given: Texts, *, whole: bool = False
 ) -> Float[Tensor, "batch queries d_hidden"]:
-    """Returns the queries of pairs of an image and a text, which saw both."""
+    """Returns the queries of pairs of an image and a text, which saw both.
+
+    Args:
+        qformer: with a text side.
+        seen: the image of each pair.
+        given: the text of each pair.
+        whole: run the words through the last layer, too, as the published code does for nothing.
+    """
     start = qformer.fresh_queries(len(given))
     num_queries = start.shape[1]
     mask = torch.cat([given.mask.new_ones(start.shape[:2]), given.mask], dim=1)
@@ -165,6 +172,7 @@ def pairs(
         mask=mask[:, None],
         image=seen.keys_values,
         patch_mask=seen.mask,
+        keeps_text=whole,
     )
     return states[:, :num_queries]
 

@@ -2,7 +2,8 @@
 
 Both ways compute the same. The plain one is what the published code does, and the reference; it
 projects the patches anew in each pass. The packed one projects them once for all passes, and lets
-one sequence carry the queries, the text that is compared and the text that is written.
+one sequence carry the queries, the text that is compared and the text that is written; words that
+nobody reads leave before the last layer.
 """
 
 from abc import ABC, abstractmethod
@@ -90,12 +91,12 @@ class Plain(Passes):
         if other is None:
             assert false_images.numbers is not None
             other = _picked(own, false_images.numbers)
-        return torch.cat(
-            [
-                self.model.match(self.model.see(patches), texts)
-                for patches, texts in ((own, self.texts), (other, self.texts), (own, false_texts))
-            ]
-        )
+        kinds = ((own, self.texts), (other, self.texts), (own, false_texts))
+        states = [
+            alignment.pairs(self.model.qformer, self.model.see(patches), texts, whole=True)
+            for patches, texts in kinds
+        ]
+        return self.model.matching_logits(torch.cat(states))
 
 
 @final
