@@ -10,7 +10,12 @@ from safetensors.torch import load_file
 
 from isthmus.cli import main
 from isthmus.data.sample import ImagePart, Message, Sample, Text
-from isthmus.evaluation.pairs_runner import PairFile, evaluate_matching, evaluate_retrieval
+from isthmus.evaluation.pairs_runner import (
+    PairFile,
+    PairTask,
+    evaluate_matching,
+    evaluate_retrieval,
+)
 from isthmus.evaluation.retrieval import extract_features, match_pairs, rerank
 from isthmus.modeling.alignment import Texts
 from tests.tiny import tiny_image
@@ -123,9 +128,14 @@ def test_ranks_count_what_is_as_near_as_before() -> None:
 
 def test_recall_is_counted_both_ways(samples: list[Sample], tmp_path: Path) -> None:
     model, file = tiny_alignment(), write(samples, tmp_path)
-    result = evaluate_retrieval(
-        model, alignment_processor(model), samples, file=file, folder="nowhere", top=3
+    task = PairTask(
+        model=model,
+        processor=alignment_processor(model),
+        samples=samples,
+        file=file,
+        folder="nowhere",
     )
+    result = evaluate_retrieval(task, top=3)
     assert result.metrics["text_recall_at_1"].count == NUM
     assert result.metrics["image_recall_at_1"].count == NUM + 1
     assert result.metrics["recall_at_1"].count == 2 * NUM + 1
@@ -133,16 +143,16 @@ def test_recall_is_counted_both_ways(samples: list[Sample], tmp_path: Path) -> N
     both = {name: score.value for name, score in result.metrics.items()}
     own = both["text_recall_at_5"] * NUM + both["image_recall_at_5"] * (NUM + 1)
     assert both["recall_at_5"] == pytest.approx(own / (2 * NUM + 1))
-    plain = evaluate_retrieval(
-        model, alignment_processor(model), samples, file=file, folder="nowhere", top=0
-    )
+    plain = evaluate_retrieval(task, top=0)
     assert plain.metrics["recall_at_5"].value == both["recall_at_5_itc"]
 
 
 def test_every_pair_gets_its_scores(samples: list[Sample], tmp_path: Path) -> None:
     model, file = tiny_alignment(), write(samples, tmp_path)
     processor, given = alignment_processor(model), PairFile(samples)
-    result = evaluate_matching(model, processor, samples, file=file, folder="nowhere")
+    result = evaluate_matching(
+        PairTask(model=model, processor=processor, samples=samples, file=file, folder="nowhere")
+    )
     pairs = given.truth.nonzero()
     logits = match_pairs(model, processor, images=given.images, texts=given.texts, pairs=pairs)
     expected = logits.softmax(1)[:, 1].tolist()

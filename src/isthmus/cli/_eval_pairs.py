@@ -1,7 +1,7 @@
 """`isthmus eval` of a model that holds images and texts together."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,8 +15,7 @@ from isthmus.data.pairs import pair_encoding_of, pairs_of
 from isthmus.data.sample import Sample
 from isthmus.data.vetting import vet
 from isthmus.evaluation.benchmarks import of_kind
-from isthmus.evaluation.pairs_runner import PairFile, evaluate_matching, evaluate_retrieval
-from isthmus.evaluation.retrieval import extract_features
+from isthmus.evaluation.pairs_runner import PairTask, evaluate_matching, evaluate_retrieval
 from isthmus.evaluation.runner import evaluate
 
 if TYPE_CHECKING:
@@ -54,12 +53,18 @@ def run(options: "Options") -> None:
         "console": shown,
     }
     kind = options.benchmark or "retrieval"
-    if kind == "features":
-        _features(options, vetted.samples, shown)
-        return
-    if kind in ("retrieval", "matching"):
-        measure = evaluate_retrieval if kind == "retrieval" else evaluate_matching
-        result = measure(model, processor, vetted.samples, file=options.data, **given)
+    if kind in ("features", "retrieval", "matching"):
+        task = PairTask(
+            model=model,
+            processor=processor,
+            samples=vetted.samples,
+            file=options.data,
+            **given,
+        )
+        if kind == "features":
+            _features(options, task)
+            return
+        result = (evaluate_retrieval if kind == "retrieval" else evaluate_matching)(task)
     else:
         make = cast("Callable[..., Benchmark]", of_kind(kind))
         result = evaluate(
@@ -76,18 +81,9 @@ def _check(sample: Sample) -> None:
     pairs_of(sample)
 
 
-def _features(options: "Options", samples: Sequence[Sample], console: Any) -> None:
+def _features(options: "Options", task: PairTask) -> None:
     """Writes the vectors of all images and texts, and their names in the same order."""
-    model, processor = open_alignment(options.model)
-    file = PairFile(samples)
-    found = extract_features(
-        model,
-        processor,
-        images=file.images,
-        texts=file.texts,
-        batch_size=options.batch_size,
-        console=console,
-    )
+    file, found = task.pairs, task.features()
     options.output.mkdir(parents=True, exist_ok=True)
     tensors = {"images": found.images, "texts": found.texts}
     save_file(

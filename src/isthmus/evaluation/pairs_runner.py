@@ -1,13 +1,14 @@
 """A model that holds images and texts together, and a file of pairs, to a result."""
 
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from isthmus.data.pairs import pairs_of
 from isthmus.data.sample import Sample
 from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result, recipe_facts
-from isthmus.evaluation.retrieval import extract_features, match_pairs, rerank
+from isthmus.evaluation.retrieval import Features, extract_features, match_pairs, rerank
 from isthmus.evaluation.scores import SampleRow, mean_scores
 from isthmus.modeling import fingerprint
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
@@ -46,102 +47,127 @@ class PairFile:
             self.truth[numbers[pair.image], places[pair.caption]] = True
 
 
-def evaluate_retrieval(
-    model: IsthmusForAlignment,
-    processor: IsthmusAlignmentProcessor,
-    samples: Sequence[Sample],
-    *,
-    file: Path,
-    folder: str,
-    top: int = TOP,
-    batch_size: int = 32,
-    seed: int = 0,
-    console: Console | None = None,
-) -> Result:
+@final
+@dataclass(frozen=True, kw_only=True)
+class PairTask:
+    """A model, and the pairs that it is measured by."""
+
+    model: IsthmusForAlignment
+    processor: IsthmusAlignmentProcessor
+    samples: Sequence[Sample]
+    """Of one image each, whose answers are texts to be held against it."""
+    file: Path
+    """They were read from."""
+    folder: str
+    """Of the model."""
+    batch_size: int = 32
+    """Images or texts at once."""
+    seed: int = 0
+    """Of the bootstrap."""
+    console: Console | None = None
+    """Where bars show how far it is."""
+
+    @cached_property
+    def pairs(self) -> PairFile:
+        """Distinct images and texts, and which belong together.
+
+        Raises:
+            Fault: a sample shows no image, or several.
+        """
+        return PairFile(self.samples)
+
+    def features(self) -> Features:
+        """Returns images and texts as vectors."""
+        return extract_features(
+            self.model,
+            self.processor,
+            images=self.pairs.images,
+            texts=self.pairs.texts,
+            batch_size=self.batch_size,
+            console=self.console,
+        )
+
+    def similarities(self) -> Float[Tensor, "images batch"]:
+        """Returns the cosine of every image with every text."""
+        return self.features().similarities().float().cpu()
+
+    def match(self, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs 2"]:
+        """Returns the logits of pairs of the number of an image and that of a text."""
+        return match_pairs(
+            self.model,
+            self.processor,
+            images=self.pairs.images,
+            texts=self.pairs.texts,
+            pairs=pairs,
+            batch_size=self.batch_size,
+            console=self.console,
+        )
+
+    def result(
+        self,
+        name: str,
+        headline: str,
+        rows: Sequence[SampleRow],
+        variants: Mapping[str, str],
+        *,
+        start: float,
+    ) -> Result:
+        """Returns scored rows as a result.
+
+        Args:
+            name: of what was measured.
+            headline: the metric that stands for it.
+            rows: one for each that asked.
+            variants: the definition behind each metric.
+            start: when it was begun, by `time.perf_counter`.
+        """
+        seconds = time.perf_counter() - start
+        towers = {n: fingerprint.of_weights(p.state_dict()) for n, p in self.model.parts().items()}
+        return Result(
+            benchmark=name,
+            headline=headline,
+            metrics=mean_scores(rows, variants, seed=self.seed),
+            rows=tuple(rows),
+            provenance=Provenance(
+                model=self.folder,
+                **recipe_facts(Path(self.folder) / RECIPE_FILE),
+                seed=self.seed,
+                data=fingerprint.of_files([self.file, *self.pairs.images]),
+                towers=towers,
+            ),
+            cost=Cost(
+                seconds=seconds,
+                samples_per_second=len(rows) / seconds,
+                peak_memory_gb=peak_memory_gb(),
+            ),
+        )
+
+
+def evaluate_retrieval(task: PairTask, *, top: int = TOP) -> Result:
     """Measures how often the true text of an image, or image of a text, is among the first.
 
     Each metric stands twice: after the nearest were matched again (ITM), and before (`_itc`).
 
     Args:
-        model: that compares and matches.
-        processor: of the model.
-        samples: of one image each, whose answers are its captions.
-        file: they were read from.
-        folder: of the model.
+        task: model and pairs.
         top: candidates that are matched for each image and each text; 0 matches none.
-        batch_size: images or texts at once.
-        seed: of the bootstrap.
-        console: where bars show how far it is.
-
-    Raises:
-        Fault: a sample shows no image, or several.
     """
     start = time.perf_counter()
-    given = PairFile(samples)
-    features = extract_features(
-        model,
-        processor,
-        images=given.images,
-        texts=given.texts,
-        batch_size=batch_size,
-        console=console,
-    )
-    similarities = features.similarities().float().cpu()
-    match = partial(_match, model, processor, given, batch_size, console)
-    by_image, by_text = rerank(similarities, match, top=top) if top else (similarities,) * 2
+    truth, similarities = task.pairs.truth, task.similarities()
+    by_image, by_text = rerank(similarities, task.match, top=top) if top else (similarities,) * 2
     rows = [
-        *_rows(given, BY_IMAGE, given.truth, by_image, similarities),
-        *_rows(given, BY_TEXT, given.truth.T, by_text.T, similarities.T),
+        *_rows(task.pairs, BY_IMAGE, truth, by_image, similarities),
+        *_rows(task.pairs, BY_TEXT, truth.T, by_text.T, similarities.T),
     ]
-    return Result(
-        benchmark="retrieval",
-        headline=HEADLINE,
-        metrics=mean_scores(rows, _variants(top), seed=seed),
-        rows=tuple(rows),
-        provenance=_provenance(model, given, file=file, folder=folder, seed=seed),
-        cost=_cost(start, len(rows)),
-    )
+    return task.result("retrieval", HEADLINE, rows, _variants(top), start=start)
 
 
-def evaluate_matching(
-    model: IsthmusForAlignment,
-    processor: IsthmusAlignmentProcessor,
-    samples: Sequence[Sample],
-    *,
-    file: Path,
-    folder: str,
-    batch_size: int = 32,
-    seed: int = 0,
-    console: Console | None = None,
-) -> Result:
-    """Scores each pair of the samples: the probability of a match, and the similarity.
-
-    Args:
-        model: that compares and matches.
-        processor: of the model.
-        samples: of one image each, whose answers are the texts to be held against it.
-        file: they were read from.
-        folder: of the model.
-        batch_size: images or texts at once.
-        seed: of the bootstrap.
-        console: where bars show how far it is.
-
-    Raises:
-        Fault: a sample shows no image, or several.
-    """
+def evaluate_matching(task: PairTask) -> Result:
+    """Scores each pair of the samples: the probability of a match, and the similarity."""
     start = time.perf_counter()
-    given = PairFile(samples)
-    features = extract_features(
-        model,
-        processor,
-        images=given.images,
-        texts=given.texts,
-        batch_size=batch_size,
-        console=console,
-    )
-    pairs = given.truth.nonzero()
-    logits = _match(model, processor, given, batch_size, console, pairs)
-    similarities = features.similarities().float().cpu()
+    given, similarities = task.pairs, task.similarities()
+    numbers = given.truth.nonzero()
+    probabilities = task.match(numbers).softmax(dim=1)[:, 1].tolist()
     rows = [
         SampleRow(
             id=f"pair-{number}",
@@ -157,60 +183,11 @@ def evaluate_matching(
             cluster=str(given.images[image]),
         )
         for number, ((image, text), probability) in enumerate(
-            zip(pairs.tolist(), logits.softmax(dim=1)[:, 1].tolist(), strict=True)
+            zip(numbers.tolist(), probabilities, strict=True)
         )
     ]
     variants = {"match_probability": "ITM", "similarity": "ITC, nearest query"}
-    return Result(
-        benchmark="matching",
-        headline="match_probability",
-        metrics=mean_scores(rows, variants, seed=seed),
-        rows=tuple(rows),
-        provenance=_provenance(model, given, file=file, folder=folder, seed=seed),
-        cost=_cost(start, len(rows)),
-    )
-
-
-def _match(
-    model: IsthmusForAlignment,
-    processor: IsthmusAlignmentProcessor,
-    given: PairFile,
-    batch_size: int,
-    console: Console | None,
-    pairs: Tensor,
-) -> Tensor:
-    return match_pairs(
-        model,
-        processor,
-        images=given.images,
-        texts=given.texts,
-        pairs=pairs,
-        batch_size=batch_size,
-        console=console,
-    )
-
-
-def _provenance(
-    model: IsthmusForAlignment, given: PairFile, *, file: Path, folder: str, seed: int
-) -> Provenance:
-    return Provenance(
-        model=folder,
-        **recipe_facts(Path(folder) / RECIPE_FILE),
-        seed=seed,
-        data=fingerprint.of_files([file, *given.images]),
-        towers={
-            name: fingerprint.of_weights(part.state_dict()) for name, part in model.parts().items()
-        },
-    )
-
-
-def _cost(start: float, samples: int) -> Cost:
-    seconds = time.perf_counter() - start
-    return Cost(
-        seconds=seconds,
-        samples_per_second=samples / seconds,
-        peak_memory_gb=peak_memory_gb(),
-    )
+    return task.result("matching", "match_probability", rows, variants, start=start)
 
 
 def _rows(

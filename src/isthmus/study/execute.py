@@ -8,7 +8,7 @@ from rich.console import Console
 from isthmus.data.sample import Sample
 from isthmus.evaluation import results
 from isthmus.evaluation.benchmark import Benchmark
-from isthmus.evaluation.pairs_runner import evaluate_retrieval
+from isthmus.evaluation.pairs_runner import PairTask, evaluate_retrieval
 from isthmus.evaluation.runner import evaluate
 from isthmus.modeling.loading import load, load_alignment
 from isthmus.study.run import Execute
@@ -70,16 +70,15 @@ def train_and_retrieve(
     def execute(recipe: Recipe, folder: Path) -> None:
         train(recipe, folder, resume=True, console=shown)
         model, processor = load_alignment(folder)
-        result = evaluate_retrieval(
-            model,
-            processor,
-            samples,
+        task = PairTask(
+            model=model,
+            processor=processor,
+            samples=samples,
             file=file,
             folder=str(folder),
-            top=top,
             batch_size=batch_size,
             console=console,
         )
-        results.write(result, folder)
+        results.write(evaluate_retrieval(task, top=top), folder)
 
     return execute
