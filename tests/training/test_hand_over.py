@@ -197,4 +197,5 @@ def test_two_processes_learn_both_models_as_one_does(recipe: Recipe, tmp_path: P
     assert one == pytest.approx(two, rel=1e-4)  # rounding grows with each step
     weights = [load_file(tmp_path / f"of-{n}/model.safetensors") for n in (1, 2)]
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-3)
+        # Where a gradient is zero but for rounding, Adam's first steps may go either way.
+        assert (weights[1][name] - value).abs().mean() < 1e-5, name
