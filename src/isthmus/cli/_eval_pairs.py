@@ -11,12 +11,11 @@ from safetensors.torch import save_file
 
 from isthmus.cli._console import plain
 from isthmus.cli._model import open_alignment
-from isthmus.data.pairs import pair_encoding_of, pairs_of
-from isthmus.data.sample import Sample
 from isthmus.data.vetting import vet
 from isthmus.evaluation.benchmarks import of_kind
 from isthmus.evaluation.pairs_runner import PairTask, evaluate_matching, evaluate_retrieval
 from isthmus.evaluation.runner import evaluate
+from isthmus.training.examples import Pairs
 
 if TYPE_CHECKING:
     from isthmus.cli.eval import Options
@@ -42,8 +41,9 @@ def run(options: "Options") -> None:
     root = options.data.parent if options.image_root is None else options.image_root
     shown = plain() if plain().is_terminal else None
     model, processor = open_alignment(options.model)
-    about = {"tried": "to hold together", **pair_encoding_of(processor)}
-    vetted = vet(options.data, root, check=_check, about=about, console=shown)
+    learned = Pairs(processor)
+    about = {"tried": "to hold together", **learned.encoding}
+    vetted = vet(options.data, root, check=learned.check, about=about, console=shown)
     vetted.write(options.output)
     vetted.check_share(options.max_bad_share)
     given: dict[str, Any] = {
@@ -75,10 +75,6 @@ def run(options: "Options") -> None:
             **given,
         )
     report(replace(result, rejected=vetted.counts), options)
-
-
-def _check(sample: Sample) -> None:
-    pairs_of(sample)
 
 
 def _features(options: "Options", task: PairTask) -> None:

@@ -51,13 +51,9 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus capfilt")
     from isthmus.cli._model import open_alignment
-    from isthmus.data.pairs import pair_encoding_of, pairs_of
-    from isthmus.data.sample import Sample
     from isthmus.data.vetting import vet
     from isthmus.evaluation.capfilt import Settings, filter_captions
-
-    def check(sample: Sample) -> None:
-        pairs_of(sample)
+    from isthmus.training.examples import Pairs
 
     settings = Settings(
         candidates=options.candidates,
@@ -74,8 +70,9 @@ def main(arguments: Sequence[str]) -> None:
     shown = console if console.is_terminal else None
     judge = open_alignment(options.judge)
     captioner = judge if options.captioner is None else open_alignment(options.captioner)
-    about = {"tried": "to filter captions", **pair_encoding_of(judge[1])}
-    vetted = vet(options.data, root, check=check, about=about, console=shown)
+    held = Pairs(judge[1])
+    about = {"tried": "to filter captions", **held.encoding}
+    vetted = vet(options.data, root, check=held.check, about=about, console=shown)
     vetted.write(options.output.parent)
     vetted.check_share(options.max_bad_share)
     counts = filter_captions(

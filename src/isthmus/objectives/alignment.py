@@ -168,14 +168,13 @@ def _patches(model: Any, batch: Batch) -> Patches:
 
 def _fetched(patches: Patches, negatives: Negatives, sizes: list[int]) -> Patches:
     """Returns the false images as their tower saw them."""
+    if patches.mask is not None:
+        raise ValueError(
+            "images of several sizes are no negatives of other processes; set matching.negatives "
+            "to 'local'"
+        )
     states = processes.fetched(patches.states, negatives.images, sizes)
-    fetched = Patches.of_states(states, patches.grid)
-    if patches.mask is None:
-        return fetched
-    raise ValueError(
-        "images of several sizes are no negatives of other processes; set matching.negatives to "
-        "'local'"
-    )
+    return Patches.of_states(states, patches.grid)
 
 
 def _everyones(texts: Texts, length: int, sizes: list[int]) -> Texts:

@@ -10,7 +10,7 @@ from pathlib import Path
 from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
 from isthmus.recipes import _blip2
-from isthmus.training.models import AlignmentConfig, HandOver, ModelConfig
+from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
 
 VIT_G = "Salesforce/blip2-itm-vit-g"
@@ -167,11 +167,11 @@ def _alignment() -> Stage:
     )
 
 
-def _generative(*, batch_size: int, hand_over: HandOver = _blip2.QUERIES_ALONE) -> Stage:
+def _generative(*, batch_size: int) -> Stage:
     return Stage(
         name="generative",
         train=(Part(name="connector", lr=1e-4),),
-        hand_over=hand_over,
+        hand_over=_blip2.QUERIES_ALONE,
         data=_CAPTIONS,
         schedule=Schedule(
             steps=80_000,
