@@ -17,7 +17,7 @@ from isthmus.recipes._blip2 import QUERIES_ALONE, WITH_TEXT
 from isthmus.training import loop
 from isthmus.training.hand_over import hand_over, heirs_of
 from isthmus.training.loop import train
-from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.models import AlignmentConfig, HandOver, ModelConfig
 from isthmus.training.resolve import build
 from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
 from tests.tiny import save_language, save_vision
@@ -129,11 +129,11 @@ def test_a_hand_over_that_leaves_something_out_is_refused(recipe: Recipe) -> Non
         hand_over(first, second, replace(QUERIES_ALONE, left=QUERIES_ALONE.left[:-1]))
     with pytest.raises(ValueError, match=r"leaves 'model.connector.projection.\w+' of the next"):
         hand_over(first, second, replace(QUERIES_ALONE, fresh=()))
-    with pytest.raises(ValueError, match=r"brings 'model.connector.text.words.weight' .* absent"):
+    with pytest.raises(ValueError, match=r"holds model.connector.text.words.weight .* absent"):
         hand_over(first, second, WITH_TEXT)
     wider = replace(recipe.models[1], connector=replace(QFORMER, text=None, num_queries=4))
     other, _ = build(wider)
-    with pytest.raises(ValueError, match=r"shape \(3, 24\), which is \(4, 24\) in the next model"):
+    with pytest.raises(ValueError, match=r"shape \(3, 24\), which is \(4, 24\) in the model"):
         hand_over(first, other, QUERIES_ALONE)
 
 
@@ -151,6 +151,79 @@ def test_recipes_of_two_models_say_what_goes_over(recipe: Recipe) -> None:
         replace(recipe, stages=(first,))
     assert [stage.name for stage in recipe.since(1)] == ["generative"]
     assert [stage.name for stage in recipe.since(0)] == ["alignment"]
+
+
+def started(recipe: Recipe, folder: Path, plan: HandOver | None) -> Recipe:
+    """The second stage of a recipe, on what a folder holds."""
+    return replace(recipe, stages=(replace(recipe.stages[1], hand_over=plan),), start=folder)
+
+
+def test_a_run_can_start_from_the_first_model_of_another(recipe: Recipe, tmp_path: Path) -> None:
+    """Bit-equal to one run of both stages, with its own seed alone deciding what is fresh."""
+    whole, late = tmp_path / "whole", tmp_path / "late"
+    train(recipe, whole, console=QUIET)
+    train(started(recipe, whole / "alignment", QUERIES_ALONE), late, console=QUIET)
+    first, _ = load_alignment(whole / "alignment")
+    second, _ = load(late)
+    assert torch.equal(second.model.connector.queries, first.qformer.queries)
+    facts = [json.loads((folder / "recipe.json").read_text()) for folder in (whole, late)]
+    assert facts[0]["towers"]["language_model"] == facts[1]["towers"]["language_model"]
+    assert facts[0]["towers"]["connector"] != facts[1]["towers"]["connector"]
+
+
+@pytest.mark.parametrize("save", [pytest.param("whole", marks=pytest.mark.slow), "trained"])
+def test_a_run_can_go_on_from_a_finished_model(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: str
+) -> None:
+    train(recipe, tmp_path / "before", console=QUIET)
+    begun, _ = load(tmp_path / "before")
+    tuned = started(recipe, tmp_path / "before", None)
+    head = replace(tuned.stages[0], train=(Part(name="connector", lr=1e-3),))
+    tuned = replace(tuned, stages=(head,), save=save)
+    train(tuned, tmp_path / "tuned", console=QUIET)
+    model, _ = load(tmp_path / "tuned")
+    language, learned = begun.model.language_model, model.model.language_model
+    assert all(
+        torch.equal(value, learned.state_dict()[name])
+        for name, value in language.state_dict().items()
+    )
+    assert not torch.equal(begun.model.connector.queries, model.model.connector.queries)
+    # Killed, it goes on from the same start.
+    write = loop._checkpoint
+
+    def dying(run: Any, *args: Any, **options: Any) -> None:
+        write(run, *args, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_checkpoint", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(tuned, tmp_path / "killed", console=QUIET)
+    train(tuned, tmp_path / "killed", resume=True, console=QUIET)
+    again, _ = load(tmp_path / "killed")
+    assert all(torch.equal(v, again.state_dict()[n]) for n, v in model.state_dict().items())
+
+
+def test_a_start_that_does_not_fit_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "before", console=QUIET)
+    with pytest.raises(ValueError, match="no folder; name that of a trained model with --start"):
+        train(started(recipe, tmp_path / "none", None), tmp_path / "run", console=QUIET)
+    with pytest.raises(ValueError, match="name that model's folder as start"):
+        replace(recipe, stages=recipe.stages[1:])
+    wider = replace(recipe.models[1], connector=replace(QFORMER, text=None, num_queries=4))
+    other = replace(started(recipe, tmp_path / "before", None), model=wider)
+    with pytest.raises(ValueError, match=r"before holds model.connector.queries of shape \(3, 24"):
+        train(other, tmp_path / "run", console=QUIET)
+    more = replace(recipe.models[1], connector=replace(QFORMER, text=None, depth=QFORMER.depth + 1))
+    other = replace(started(recipe, tmp_path / "before", None), model=more)
+    with pytest.raises(ValueError, match=r"lacks 'model.connector.body.layers.* such weights"):
+        train(other, tmp_path / "run", console=QUIET)
+
+
+def test_the_blind_twin_of_a_start_goes_on_from_it(recipe: Recipe, tmp_path: Path) -> None:
+    folder = tmp_path / "before"
+    assert started(recipe, folder, None).blind().start == folder
+    assert started(recipe, folder, QUERIES_ALONE).blind().start is None
 
 
 def test_the_blind_twin_begins_with_the_language_model(recipe: Recipe, tmp_path: Path) -> None:

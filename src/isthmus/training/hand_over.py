@@ -1,8 +1,14 @@
-"""Weights from the model of one stage to that of the next, as the recipe declares it."""
+"""Weights from one model to the next: of the stage before, or that a recipe starts from."""
 
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
 from isthmus.modeling.keys import KeyMap, fits
+from isthmus.modeling.loading import kind_of, load, load_alignment
+from isthmus.modeling.weights import put_weights
 from isthmus.training.models import HandOver
 
 
@@ -25,14 +31,7 @@ def hand_over(source: Any, target: Any, plan: HandOver) -> None:
             "weights); add it to its keys, or to what is left"
         )
     given = KeyMap(plan.keys, ignored=plan.left).to_ours(weights)
-    own = target.state_dict()
-    for name, value in given.items():
-        if name not in own or own[name].shape != value.shape:
-            found = tuple(own[name].shape) if name in own else "absent"
-            raise ValueError(
-                f"the hand-over brings {name!r} of shape {tuple(value.shape)}, which is {found} in "
-                "the next model; give both stages the same sizes"
-            )
+    put_weights(target, given, "the model before")
     owners = _owners(target)
     heirs = {owners[name] for name in given}
     unfilled = [
@@ -45,7 +44,35 @@ def hand_over(source: Any, target: Any, plan: HandOver) -> None:
             f"the hand-over leaves {unfilled[0]!r} of the next model as it was built "
             f"({len(unfilled)} such weights); add it to what is fresh, or to its keys"
         )
-    target.load_state_dict(given, strict=False)
+
+
+def start_from(target: Any, folder: Path, plan: HandOver | None) -> None:
+    """Puts the weights of a trained model into a fresh one.
+
+    Args:
+        target: changed in place.
+        folder: that training, import or `save_pretrained` wrote.
+        plan: which weights go where; None for a model of the same kind, all of whose do.
+
+    Raises:
+        ValueError: there is no model, or it is another one.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"the start {folder} is no folder; name that of a trained model with --start"
+        )
+    load_any = load_alignment if kind_of(folder) is IsthmusAlignmentConfig else load
+    source, _ = load_any(folder, dtype=torch.float32)
+    if plan is not None:
+        hand_over(source, target, plan)
+        return
+    weights = source.state_dict()
+    put_weights(target, weights, folder)
+    if absent := [name for name in target.state_dict() if name not in weights]:
+        raise ValueError(
+            f"{folder} lacks {absent[0]!r} of the recipe's model ({len(absent)} such weights); "
+            "give both the same parts, or say in the first stage's hand_over what is fresh"
+        )
 
 
 def heirs_of(target: Any, plan: HandOver) -> set[Any]:

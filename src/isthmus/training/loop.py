@@ -32,7 +32,7 @@ from isthmus.training.checkpoint import (
     save_checkpoint,
 )
 from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
-from isthmus.training.hand_over import hand_over, heirs_of
+from isthmus.training.hand_over import hand_over, heirs_of, start_from
 from isthmus.training.log import RunLog
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.optim import set_lr
@@ -62,7 +62,7 @@ def train(
             does not fit the model.
         FloatingPointError: the gradient is no longer finite.
     """
-    started = perf_counter()
+    clock = perf_counter()
     trained = {part.name for stage in recipe.stages for part in stage.train}
     # An objective that is left out leaves its head without a gradient.
     some_unused = any(isinstance(model, AlignmentConfig) for model in recipe.models)
@@ -82,7 +82,7 @@ def train(
 
     set_seed(recipe.seed)
     number = min(position.stage, len(recipe.stages) - 1)
-    model, processor, towers = _built(recipe, number, accelerator.device)
+    model, processor, towers, started = _built(recipe, number, accelerator.device)
     met = run_folder.read_description(output).get("stages", []) if checkpoint else []
 
     with RunLog(output, resumed_from=resumed_from, enabled=is_main) as log:
@@ -94,10 +94,11 @@ def train(
             log=log,
             model=model,
             processor=processor,
+            started=started,
             facts={"towers": towers, "stages": met, "processes": accelerator.num_processes},
             checkpoint=checkpoint,
             position=position,
-            begun=started - position.seconds,
+            begun=clock - position.seconds,
         )
         for number in range(position.stage, len(recipe.stages)):
             if number > position.stage and recipe.stages[number].hand_over:
@@ -116,12 +117,25 @@ def train(
 
 def _built(
     recipe: Recipe, number: int, device: torch.device
-) -> tuple[Model, ModelProcessor, dict[str, str]]:
-    """Returns the model of a stage, its processor, and the fingerprints of its parts."""
+) -> tuple[Model, ModelProcessor, dict[str, str], set[str]]:
+    """Builds the model of a stage.
+
+    Returns:
+        The model, its processor, the fingerprints of its parts, and which of these are not as their
+        towers are, since the recipe starts from a trained model.
+    """
     model, processor = build(recipe.models[number])
     cast(nn.Module, model).to(device)
-    parts = model.parts()
-    return model, processor, {n: fingerprint.of_weights(p.state_dict()) for n, p in parts.items()}
+    towers = _fingerprints(model)
+    if recipe.start is None or len(recipe.since(number)) <= number:
+        return model, processor, towers, set()
+    start_from(model, recipe.start, recipe.stages[0].hand_over)
+    begun = _fingerprints(model)
+    return model, processor, begun, {name for name in towers if begun[name] != towers[name]}
+
+
+def _fingerprints(model: Model) -> dict[str, str]:
+    return {n: fingerprint.of_weights(p.state_dict()) for n, p in model.parts().items()}
 
 
 def _change_model(run: Run, number: int) -> None:
@@ -134,7 +148,7 @@ def _change_model(run: Run, number: int) -> None:
     run.accelerator.wait_for_everyone()
     source, plan = run.model, recipe.stages[number].hand_over
     assert plan is not None
-    run.model, run.processor, towers = _built(recipe, number, run.accelerator.device)
+    run.model, run.processor, towers, run.started = _built(recipe, number, run.accelerator.device)
     run.facts["towers"] = towers
     hand_over(source, run.model, plan)
 
@@ -152,7 +166,7 @@ def _save(run: Run, number: int, folder: Path) -> None:
         if described.four_bit:  # they are joined to the unrounded weights
             changed.add("language_model")
         plan = stages[0].hand_over
-        heirs = heirs_of(run.model, plan) if plan else set()
+        heirs = run.started | (heirs_of(run.model, plan) if plan else set())
         changed |= heirs
         # Beside what was trained of a part, the rest of it is in no tower.
         whole = heirs | {part.name for part in trained if part.only and part.name == "connector"}

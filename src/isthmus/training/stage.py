@@ -183,6 +183,9 @@ class Recipe(Config):
     """Which towers are joined, and by what."""
     stages: tuple[Stage, ...]
     """Stretches of training, in order."""
+    start: Path | None = None
+    """Folder of a trained model, whose weights the first model begins with: all of them, or those
+    that the first stage's hand_over names. None begins with the towers and fresh weights."""
     seed: int = 0
     """Source of the initial weights, the order of samples and every other chance."""
     save: Literal["whole", "trained"] = "whole"
@@ -228,13 +231,18 @@ class Recipe(Config):
 
     def _check_models(self) -> None:
         models = self.models
+        if self.start is None and self.stages and self.stages[0].hand_over:
+            raise ValueError(
+                f"stage {self.stages[0].name!r} is the first, and its hand_over says what it takes "
+                "over from another model; name that model's folder as start"
+            )
         if self.stages and models[-1] != self.model:
             raise ValueError(
                 f"the last stage, {self.stages[-1].name!r}, trains another model than the "
                 "recipe's, which would come out untrained; leave its model out"
             )
-        for number, stage in enumerate(self.stages):
-            changes = number > 0 and models[number] != models[number - 1]
+        for number, stage in enumerate(self.stages[1:], start=1):
+            changes = models[number] != models[number - 1]
             if changes != (stage.hand_over is not None):
                 before = "the same model as" if not changes else "another model than"
                 raise ValueError(
@@ -263,6 +271,8 @@ class Recipe(Config):
             )
         pairs = zip(self.stages, self.models, strict=True)
         kept = [stage for stage, model in pairs if isinstance(model, ModelConfig)]
+        # A model of the same kind has read words before, and goes on with what it knows of them.
+        start = self.start if kept[0] is self.stages[0] and not kept[0].hand_over else None
         first = replace(kept[0], hand_over=None)
         stages = tuple(replace(stage, blind=True) for stage in (first, *kept[1:]))
-        return replace(self, name=f"{self.name}.blind", stages=stages)
+        return replace(self, name=f"{self.name}.blind", stages=stages, start=start)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from isthmus.microworld.towers.classifier import Classification
 from isthmus.microworld.towers.contrastive import Contrastive
+from isthmus.microworld.towers.encoder_decoder import EncoderDecoder
 from isthmus.microworld.towers.language import LanguageModeling
 from isthmus.microworld.towers.masked import MaskedPatches
 from isthmus.microworld.towers.masked_words import MaskedWords
@@ -51,6 +52,7 @@ TOWERS: dict[str, Callable[[Path], Pretraining]] = {
         steps=750,
         seed=SEED,
     ),
+    "t5": lambda _: EncoderDecoder(steps=4000, seed=SEED),
 }
 
 

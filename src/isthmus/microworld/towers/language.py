@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import accumulate, islice
 from pathlib import Path
@@ -30,7 +31,7 @@ from isthmus.microworld.words import scene_text
 
 _TEXT_WEIGHT = 0.1
 """Weight of what is not an answer: scenes are random, so little of it can be learnt."""
-_PATIENCE = 0.08
+PATIENCE = 0.08
 """Share of the steps after which a scene may hold one thing more, however little is right."""
 _LENGTH, _TURNS = 96, 4
 """Length of a document in tokens, and the questions in it at most.
@@ -51,7 +52,7 @@ class LanguageModeling(Pretraining):
     ) -> None:
         self.name, self.chat, self.steps, self.seed, self.rows = name, chat, steps, seed, rows
         self.curriculum = Curriculum(
-            level=MAX_THINGS if chat else 2, patience=round(_PATIENCE * steps)
+            level=MAX_THINGS if chat else 2, patience=round(PATIENCE * steps)
         )
         self.tokenizer = microworld_tokenizer(chat=chat)
         torch.manual_seed(seed)
@@ -98,26 +99,7 @@ class LanguageModeling(Pretraining):
 
     def scores(self) -> dict[str, float]:
         """Share of single questions on test scenes in words answered exactly, by scene size."""
-        scores = {}
-        for number in range(1, MAX_THINGS + 1):
-            rng = Random(f"language/test/{number}")
-            rights: dict[str, list[bool]] = {}
-            batch: list[Document] = []
-            names: list[str] = []
-            while len(batch) < 640:
-                scene = draw_scene("test", rng, number)
-                for task, question in questions(scene, rng, (*VQA, "reading"), 1):
-                    turns = [(question.text, question.answer)]
-                    pieces = write_document(scene_text(scene, rng), turns, chat=self.chat)
-                    batch.append(Document(pieces))
-                    names.append(task)
-            for task, right in zip(names, self._answered(batch), strict=True):
-                rights.setdefault(task, []).append(right)
-            total = [right for group in rights.values() for right in group]
-            scores[f"things_{number}"] = sum(total) / len(total)
-            for task, group in rights.items():
-                scores[f"things_{number}_{task}"] = sum(group) / len(group)
-        return scores
+        return exam(self._answered, chat=self.chat)
 
     @torch.no_grad()
     def _answered(self, batch: list[Document]) -> list[bool]:
@@ -136,6 +118,35 @@ class LanguageModeling(Pretraining):
         half.load_state_dict(self.model.state_dict())
         half.half().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def exam(answered: Callable[[list[Document]], list[bool]], *, chat: bool) -> dict[str, float]:
+    """Returns the share of right answers to single questions on test scenes, by size and task.
+
+    Args:
+        answered: tells of each document whether its answer is written to the letter.
+        chat: whether turns are marked.
+    """
+    scores = {}
+    for number in range(1, MAX_THINGS + 1):
+        rng = Random(f"language/test/{number}")
+        rights: dict[str, list[bool]] = {}
+        batch: list[Document] = []
+        names: list[str] = []
+        while len(batch) < 640:
+            scene = draw_scene("test", rng, number)
+            for task, question in questions(scene, rng, (*VQA, "reading"), 1):
+                turns = [(question.text, question.answer)]
+                pieces = write_document(scene_text(scene, rng), turns, chat=chat)
+                batch.append(Document(pieces))
+                names.append(task)
+        for task, right in zip(names, answered(batch), strict=True):
+            rights.setdefault(task, []).append(right)
+        total = [right for group in rights.values() for right in group]
+        scores[f"things_{number}"] = sum(total) / len(total)
+        for task, group in rights.items():
+            scores[f"things_{number}_{task}"] = sum(group) / len(group)
+    return scores
 
 
 def encode(

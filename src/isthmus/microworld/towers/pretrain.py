@@ -57,10 +57,12 @@ def precision() -> torch.dtype:
 
 def optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for embeddings, norms, biases and heads."""
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        inside = parameter.ndim == 2 and re.search(r"\.layers?\.\d+\.", name) is not None
+        is_map = parameter.ndim == 2 and id(parameter) not in embeddings
+        inside = is_map and re.search(r"\.layers?\.\d+\.", name) is not None
         (matrices if inside else others).append(parameter)
     return [
         Muon(matrices, lr=learning_rate, weight_decay=0.01, precision=precision()),

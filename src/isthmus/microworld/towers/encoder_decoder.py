@@ -1,0 +1,158 @@
+"""The microworld's encoder-decoder: a small T5 that reads a scene in words and what is asked of it.
+
+The encoder reads lines: the scene, a question, its answer, the next question. The decoder writes
+the last answer, so a document is one answer, where a causal model learns from all of them at once.
+"""
+
+from collections import defaultdict
+from copy import deepcopy
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor
+from transformers import (
+    BatchEncoding,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from isthmus.axes import IGNORED_LABEL
+from isthmus.microworld.towers.corpus import SHORT_ANSWERS, Curriculum, Document, documents
+from isthmus.microworld.towers.language import PATIENCE, exam
+from isthmus.microworld.towers.pretrain import Pretraining
+from isthmus.microworld.towers.tokenizer import BEGIN, END
+from isthmus.microworld.towers.vocabulary import microworld_tokenizer
+
+_ROWS, _LENGTH = 64, 160
+_WIDTH, _DEPTH, _HEADS, _FFN = 128, 4, 4, 344
+_TURNS, _LONE_SHARE = 3, 0.75
+"""Questions in a document that has several, and the share of batches whose documents have one."""
+
+
+@final
+class EncoderDecoder(Pretraining):
+    """Answers from documents without turns marked, by a T5 with gated units, as T5 1.1 and Flan-T5.
+
+    Paper: T5, arXiv 1910.10683, section 2.1. Differs: answers are learned from the start, where T5
+        restores spans first; no dropout, since no document comes twice.
+    """
+
+    learning_rate = 2e-3
+    name = "t5"
+
+    def __init__(self, *, steps: int, seed: int) -> None:
+        self.steps, self.seed = steps, seed
+        self.curriculum = Curriculum(level=2, patience=round(PATIENCE * steps))
+        self.tokenizer = marking_tokenizer()
+        torch.manual_seed(seed)
+        self.model = T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=len(self.tokenizer),
+                d_model=_WIDTH,
+                d_kv=_WIDTH // _HEADS,
+                d_ff=_FFN,
+                num_layers=_DEPTH,
+                num_heads=_HEADS,
+                feed_forward_proj="gated-gelu",
+                dropout_rate=0.0,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+                decoder_start_token_id=self.tokenizer.pad_token_id,
+            )
+        )
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy over the words of the answers, each answer counting once."""
+        rng = Random(f"encoder_decoder/{self.seed}/{step}")
+        # Rows of a batch are alike in length, so little of it is padding.
+        turns, rows = (1, _ROWS) if rng.random() < _LONE_SHARE else (_TURNS, _ROWS // 2)
+        stream = documents(rng, self.curriculum, chat=False, turns=turns)
+        batch = list(islice(stream, rows))
+        logits, labels = self._written(batch)
+        known = labels != IGNORED_LABEL
+        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(
+            labels
+        )
+        loss = (losses.sum(1) / known.sum(1)).mean()
+        right = ((logits.argmax(-1) == labels) | ~known).all(1)
+        by_task = defaultdict(list)
+        for document, is_right in zip(batch, right.tolist(), strict=True):
+            at_level = document.num_things == self.curriculum.level
+            if at_level and document.task in SHORT_ANSWERS and turns == 1:
+                by_task[document.task].append(float(is_right))
+        self.curriculum.observe({task: fmean(found) for task, found in by_task.items()})
+        return loss, {
+            "loss": loss.item(),
+            "accuracy": right.float().mean().item(),
+            "tasks": self.curriculum.mean,
+            "level": self.curriculum.level,
+        }
+
+    def _written(self, batch: list[Document]) -> tuple[Tensor, Int[Tensor, "documents written"]]:
+        """Logits and labels of the last answers."""
+        pairs = [read_and_written(document) for document in batch]
+        read = self._encoded([text for text, _ in pairs])
+        written = self._encoded([text for _, text in pairs])
+        labels = written["input_ids"].masked_fill(written["attention_mask"] == 0, IGNORED_LABEL)
+        return self.model(**read, labels=labels).logits.float(), labels
+
+    def _encoded(self, texts: list[str]) -> BatchEncoding:
+        return self.tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=_LENGTH,
+            return_tensors="pt",
+            return_token_type_ids=False,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """The curriculum's position."""
+        return asdict(self.curriculum)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back the curriculum's position."""
+        self.curriculum = Curriculum(**state)
+
+    @torch.no_grad()
+    def scores(self) -> dict[str, float]:
+        """Share of single questions on test scenes in words answered exactly, by scene size."""
+        return exam(self._answered, chat=False)
+
+    def _answered(self, batch: list[Document]) -> list[bool]:
+        rights: list[bool] = []
+        for start in range(0, len(batch), _ROWS):
+            logits, labels = self._written(batch[start : start + _ROWS])
+            rights += ((logits.argmax(-1) == labels) | (labels == IGNORED_LABEL)).all(1).tolist()
+        return rights
+
+    def save(self, folder: Path) -> None:
+        """Writes fp16 weights, config and tokenizer."""
+        half = T5ForConditionalGeneration(self.model.config)
+        half.load_state_dict(self.model.state_dict())
+        half.half().save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def marking_tokenizer() -> PreTrainedTokenizerFast:
+    """Returns the language models' tokenizer, which ends each text as T5's does."""
+    tokenizer = deepcopy(microworld_tokenizer(chat=False))
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, tokenizer.eos_token_id)]
+    )
+    return tokenizer
+
+
+def read_and_written(document: Document) -> tuple[str, str]:
+    """Returns what the encoder reads of a document, and the answer that the decoder writes."""
+    *read, written, _ = document.pieces
+    return "".join(read).removeprefix(BEGIN), written.removesuffix("\n")
