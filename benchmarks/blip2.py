@@ -8,7 +8,8 @@ BLIP-2, arXiv 2301.12597): how often the true one of 1,000 captions is first for
 the true picture for its caption, after the nearest were matched again, and before (`_itc`).
 
 `generation` trains a frozen language model's Q-Former with the first stage and without it, at the
-same budget of the second, in three lengths (the curves of figure 5 there).
+same budget of the second, in three lengths (the curves of figure 5 there). It starts from what
+`retrieval` trained, so that comes first.
 
 The commands go on where earlier ones stopped.
 """
@@ -29,7 +30,7 @@ from isthmus.data.sample import Sample
 from isthmus.evaluation.benchmarks.microworld import Microworld
 from isthmus.objectives.alignment import Alignment
 from isthmus.study.execute import train_and_evaluate, train_and_retrieve
-from isthmus.study.run import Shard, grid, run
+from isthmus.study.run import Run, Shard, grid, run
 from isthmus.study.table import tabulate
 from isthmus.training.resolve import microworld_files
 from isthmus.training.stage import MicroworldData, Recipe
@@ -68,8 +69,7 @@ def main(options: Options) -> None:
     """Does what is left of the study, and makes its table."""
     hush_libraries()
     is_retrieval = options.study == "retrieval"
-    arms = dict(_retrieval() if is_retrieval else _generation())
-    runs = grid(arms, options.seeds, options.directory / options.study)
+    runs = _runs(options)
     if is_retrieval:
         samples, file = captions()
         execute = train_and_retrieve(samples, file=file, top=TOP)
@@ -79,7 +79,7 @@ def main(options: Options) -> None:
     console = Console(highlight=False, soft_wrap=True)
     run(runs, execute, shard=Shard.parse(options.shard), console=console)
     finished = [each for each in runs if each.finished]
-    reference = next(iter(arms))
+    reference = runs[0].name
     table: dict[str, Any] = {
         metric: {
             line.name: asdict(line)
@@ -90,15 +90,27 @@ def main(options: Options) -> None:
     publish(table, options.output, command=f"python -m benchmarks.blip2 --study {options.study}")
 
 
-def captions() -> tuple[list[Sample], Path]:
+def _runs(options: Options) -> list[Run]:
+    first = grid(dict(_retrieval()), options.seeds, options.directory / "retrieval")
+    if options.study == "retrieval":
+        return first
+    aligned = {run.recipe.seed: run.folder for run in first if run.name == "all"}
+    return [
+        run
+        for seed, folder in aligned.items()
+        for run in grid(dict(_generation(folder)), (seed,), options.directory / "generation")
+    ]
+
+
+def captions(num: int = NUM_TEST) -> tuple[list[Sample], Path]:
     """Returns test pictures whose captions differ, and the file that they come from."""
     found = microworld_files(
-        MicroworldData(split="test", num=NUM_TEST + NUM_TEST // 10, turns=1, tasks=("caption",))
+        MicroworldData(split="test", num=num + num // 10, turns=1, tasks=("caption",))
     )
     distinct: dict[str, Sample] = {}
     for sample in sources.read(found.file, found.image_root):
         distinct.setdefault(sample.messages[-1].text, sample)
-    return list(distinct.values())[:NUM_TEST], found.file
+    return list(distinct.values())[:num], found.file
 
 
 def _retrieval() -> Iterator[tuple[str, Recipe]]:
@@ -111,15 +123,15 @@ def _retrieval() -> Iterator[tuple[str, Recipe]]:
     yield "without_captioning", replace(whole, stages=(without,))
 
 
-def _generation() -> Iterator[tuple[str, Recipe]]:
+def _generation(aligned: Path) -> Iterator[tuple[str, Recipe]]:
     whole = recipes.resolve("microworld.blip2_causal")
-    first, second = whole.stages
+    _, second = whole.stages
     for num in LENGTHS:
         data = second.data
         assert isinstance(data, MicroworldData)
         short = replace(second, data=replace(data, num=num))
         yield f"without_{num}", replace(whole, stages=(replace(short, hand_over=None),))
-        yield f"with_{num}", replace(whole, stages=(first, short))
+        yield f"with_{num}", replace(whole, stages=(short,), start=aligned)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from tests.tiny import save_language, save_vision
 from tests.tiny_alignment import QFORMER, save_bert
 from tests.tiny_data import write_data
 
-NAMES = [name for name in recipes.names() if name.startswith("blip2.")]
+ALL = [name for name in recipes.names() if name.startswith("blip2.")]
+TUNED = [name for name in ALL if recipes.resolve(name).start]
+NAMES = [name for name in ALL if name not in TUNED]
 LANGUAGES = {"opt": "opt", "flan_t5": "t5", "vicuna": "llama"}
 
 
@@ -71,6 +73,49 @@ def test_it_runs_with_small_towers_of_the_same_classes(name: str, tmp_path: Path
     model, processor = load(output)
     assert model.config.connector.num_tokens((4, 4)) == QFORMER.num_queries
     assert (processor.qformer_tokenizer is not None) == ("instruct" in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "image_size", "decay"),
+    [
+        ("blip2.vit_g_opt_2_7b_captions", 256, 364, 1.0),
+        ("blip2.vit_g_opt_2_7b_vqa", 128, 490, 0.95),
+    ],
+)
+def test_fine_tuning_is_the_papers(
+    name: str, batch_size: int, image_size: int, decay: float
+) -> None:
+    """Tables 7 and 8."""
+    recipe = recipes.resolve(name)
+    (stage,) = recipe.stages
+    schedule = stage.schedule
+    assert isinstance(recipe.model, ModelConfig)
+    assert recipe.model.image_size == image_size
+    assert (schedule.epochs, schedule.batch_size) == (5, batch_size)
+    assert (schedule.weight_decay, schedule.betas) == (0.05, (0.9, 0.999))
+    tower, connector = stage.train
+    assert (tower.name, tower.lr, tower.layer_decay) == ("vision_tower", 1e-5, decay)
+    assert (connector.name, connector.lr) == ("connector", 1e-5)
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_fine_tuning_goes_on_from_pre_training(name: str, tmp_path: Path) -> None:
+    """At twice the image size: what the tower learned of places is interpolated."""
+    before = shrunk(recipes.resolve("blip2.vit_g_opt_2_7b"), tmp_path)
+    train(before, tmp_path / "before", console=Console(quiet=True))
+    whole = recipes.resolve(name)
+    recipe = replace(shrunk(whole, tmp_path), start=tmp_path / "before")
+    recipe = replace(recipe, model=replace(recipe.model, image_size=64))
+    train(recipe, tmp_path / "run", console=Console(quiet=True))
+    (old, _), (new, _) = (load(tmp_path / run) for run in ("before", "run"))
+    changed = {
+        part
+        for part, module in old.parts().items()
+        for key, value in module.state_dict().items()
+        if not torch.equal(value, new.parts()[part].state_dict()[key])
+    }
+    assert changed == {"vision_tower", "connector"}
+    assert new.config.image_size == 64
 
 
 def shrunk(recipe: Recipe, folder: Path) -> Recipe:

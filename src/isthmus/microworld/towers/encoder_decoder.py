@@ -1,7 +1,8 @@
 """The microworld's encoder-decoder: a small T5 that reads a scene in words and what is asked of it.
 
 The encoder reads lines: the scene, a question, its answer, the next question. The decoder writes
-the last answer, so a document is one answer, where a causal model learns from all of them at once.
+the last answer. So a document teaches one answer, where a causal model learns from all of them; for
+more in one pass, most documents ask numbered questions and get numbered answers.
 """
 
 from collections import defaultdict
@@ -11,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from statistics import fmean
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import (
@@ -34,13 +35,19 @@ from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 _ROWS, _LENGTH = 64, 160
 _WIDTH, _DEPTH, _HEADS, _FFN = 128, 4, 4, 344
-_TURNS, _LONE_SHARE = 3, 0.75
-"""Questions in a document that has several, and the share of batches whose documents have one."""
+_TURNS = 6
+"""Questions in a document that has several."""
+_SHARES = {"numbered": 0.6, "lone": 0.3, "in_turn": 0.1}
+"""How often the documents of a batch are of a kind."""
+_INITIAL = 0.25
+"""Factor on T5's initial weights: its steps were relative to a weight's size, these are not."""
+
+Kind = Literal["numbered", "lone", "in_turn"]
 
 
 @final
 class EncoderDecoder(Pretraining):
-    """Answers from documents without turns marked, by a T5 with gated units, as T5 1.1 and Flan-T5.
+    """Answers from documents without turns marked, by a T5 as Flan-T5: gated units, untied head.
 
     Paper: T5, arXiv 1910.10683, section 2.1. Differs: answers are learned from the start, where T5
         restores spans first; no dropout, since no document comes twice.
@@ -53,6 +60,7 @@ class EncoderDecoder(Pretraining):
         self.steps, self.seed = steps, seed
         self.curriculum = Curriculum(level=2, patience=round(PATIENCE * steps))
         self.tokenizer = marking_tokenizer()
+        (self.newline,) = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
         torch.manual_seed(seed)
         self.model = T5ForConditionalGeneration(
             T5Config(
@@ -64,6 +72,8 @@ class EncoderDecoder(Pretraining):
                 num_heads=_HEADS,
                 feed_forward_proj="gated-gelu",
                 dropout_rate=0.0,
+                initializer_factor=_INITIAL,
+                tie_word_embeddings=False,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 decoder_start_token_id=self.tokenizer.pad_token_id,
@@ -71,23 +81,25 @@ class EncoderDecoder(Pretraining):
         )
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy over the words of the answers, each answer counting once."""
+        """Cross-entropy over the answers, each of which counts as one however long."""
         rng = Random(f"encoder_decoder/{self.seed}/{step}")
-        # Rows of a batch are alike in length, so little of it is padding.
-        turns, rows = (1, _ROWS) if rng.random() < _LONE_SHARE else (_TURNS, _ROWS // 2)
+        # Rows of a batch are of one kind and alike in length, so little of it is padding.
+        kind = rng.choices(tuple(_SHARES), list(_SHARES.values()))[0]
+        turns, rows = (1, _ROWS) if kind == "lone" else (_TURNS, _ROWS // 2)
         stream = documents(rng, self.curriculum, chat=False, turns=turns)
         batch = list(islice(stream, rows))
-        logits, labels = self._written(batch)
+        logits, labels = self._written([read_and_written(d, kind) for d in batch])
         known = labels != IGNORED_LABEL
         losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(
             labels
         )
-        loss = (losses.sum(1) / known.sum(1)).mean()
+        weights = line_weights(labels, newline=self.newline)
+        loss = (losses * weights).sum() / weights.sum()
         right = ((logits.argmax(-1) == labels) | ~known).all(1)
         by_task = defaultdict(list)
         for document, is_right in zip(batch, right.tolist(), strict=True):
             at_level = document.num_things == self.curriculum.level
-            if at_level and document.task in SHORT_ANSWERS and turns == 1:
+            if at_level and document.task in SHORT_ANSWERS and kind == "lone":
                 by_task[document.task].append(float(is_right))
         self.curriculum.observe({task: fmean(found) for task, found in by_task.items()})
         return loss, {
@@ -97,9 +109,10 @@ class EncoderDecoder(Pretraining):
             "level": self.curriculum.level,
         }
 
-    def _written(self, batch: list[Document]) -> tuple[Tensor, Int[Tensor, "documents written"]]:
-        """Logits and labels of the last answers."""
-        pairs = [read_and_written(document) for document in batch]
+    def _written(
+        self, pairs: list[tuple[str, str]]
+    ) -> tuple[Tensor, Int[Tensor, "documents written"]]:
+        """Logits and labels of what is to be written after what is read."""
         read = self._encoded([text for text, _ in pairs])
         written = self._encoded([text for _, text in pairs])
         labels = written["input_ids"].masked_fill(written["attention_mask"] == 0, IGNORED_LABEL)
@@ -131,7 +144,8 @@ class EncoderDecoder(Pretraining):
     def _answered(self, batch: list[Document]) -> list[bool]:
         rights: list[bool] = []
         for start in range(0, len(batch), _ROWS):
-            logits, labels = self._written(batch[start : start + _ROWS])
+            asked = [read_and_written(d, "lone") for d in batch[start : start + _ROWS]]
+            logits, labels = self._written(asked)
             rights += ((logits.argmax(-1) == labels) | (labels == IGNORED_LABEL)).all(1).tolist()
         return rights
 
@@ -152,7 +166,36 @@ def marking_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def read_and_written(document: Document) -> tuple[str, str]:
-    """Returns what the encoder reads of a document, and the answer that the decoder writes."""
-    *read, written, _ = document.pieces
-    return "".join(read).removeprefix(BEGIN), written.removesuffix("\n")
+def read_and_written(document: Document, kind: Kind) -> tuple[str, str]:
+    """Returns what the encoder reads of a document, and what the decoder writes.
+
+    Args:
+        document: without turns marked.
+        kind: numbered: all questions and all answers, each with its number; else the last answer is
+            written, after what came before it.
+    """
+    *lines, _ = (piece.removeprefix(BEGIN).removesuffix("\n") for piece in document.pieces)
+    if kind == "numbered":
+        read = [f"{line} {n}" for n, line in enumerate(lines[::2], start=1)]
+        return _text(read), "\n".join(f"{n} {line}" for n, line in enumerate(lines[1::2], start=1))
+    return _text(lines[:-1]), lines[-1]
+
+
+def _text(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def line_weights(
+    labels: Int[Tensor, "documents written"], *, newline: int
+) -> Float[Tensor, "documents written"]:
+    """Returns the weight of each token by which all lines count as one; 0 where nothing is written.
+
+    Args:
+        labels: `IGNORED_LABEL` where nothing is written.
+        newline: id of the token that ends a line, and belongs to it.
+    """
+    known = (labels != IGNORED_LABEL).float()
+    ends = (labels == newline).long()
+    line = ends.cumsum(1) - ends
+    sizes = torch.zeros_like(known).scatter_add_(1, line, known)
+    return known / sizes.gather(1, line).clamp(min=1)
