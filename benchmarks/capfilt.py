@@ -118,7 +118,7 @@ def _filter(unfiltered: Run, data: FileData, output: Path, console: Console) -> 
     if not output.with_suffix(".provenance.json").exists():
         judge = load_alignment(unfiltered.folder)
         filter_captions(
-            sources.read(data.file, data.image_root),
+            list(sources.read(data.file, data.image_root)),
             output,
             captioner=judge,
             judge=judge,

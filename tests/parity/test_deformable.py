@@ -13,7 +13,7 @@ from transformers.models.deformable_detr.modeling_deformable_detr import (
 
 from isthmus.connectors._decoder_layer import DecoderLayer
 from isthmus.connectors._deformable import DeformableAttention
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.shipping.importers.honeybee import D_ABSTRACTOR
 
 WIDTH, NUM_HEADS, NUM_POINTS, D_FFN, DEPTH = 32, 4, 3, 40, 2

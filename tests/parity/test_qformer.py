@@ -19,7 +19,7 @@ from transformers import (
 
 from isthmus.axes import Instruction, Patches
 from isthmus.connectors.qformer import QFormer
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.shipping.importers import blip2, instructblip, lavis
 
 BATCH, NUM_QUERIES, LENGTH, GRID = 3, 4, 7, (2, 5)

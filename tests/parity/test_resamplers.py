@@ -21,7 +21,7 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMConnector
 
 from isthmus.axes import Patches
 from isthmus.connectors import ConnectorConfig
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.shipping.importers import idefics, idefics2, idefics3, llava
 from tests.parity.golden import TOLERANCE
 

@@ -16,13 +16,13 @@ from transformers import (
 )
 
 from isthmus import IsthmusForConditionalGeneration
+from isthmus.connectors._qformer_names import BESIDE_FILE
 from isthmus.connectors.qformer import QFormer
 from isthmus.data.conversation import prompt
 from isthmus.data.rendering import check_template, render_answers
 from isthmus.data.sample import ImagePart, Message, Text
 from isthmus.shipping.export import export
 from isthmus.shipping.import_ import import_model
-from isthmus.shipping.to_qformer import BESIDE_FILE
 from tests.shipping import published
 from tests.shipping.published import NUM_QUERIES, close, pixels, prompts, save_generation, texts
 from tests.tiny import IMAGE_SIZE, tiny_image, tiny_model

@@ -16,11 +16,11 @@ from transformers import (
 
 from isthmus import IsthmusForAlignment, load_alignment
 from isthmus.axes import Patches
+from isthmus.connectors._qformer_names import BESIDE_FILE
 from isthmus.modeling.alignment import Texts
 from isthmus.modeling.modeling_alignment import similarity
 from isthmus.shipping.export import export
 from isthmus.shipping.import_ import import_model
-from isthmus.shipping.to_qformer import BESIDE_FILE
 from tests.shipping import published
 from tests.shipping.published import NUM_QUERIES, close, pixels, save_retrieval, texts
 from tests.tiny import tiny_image

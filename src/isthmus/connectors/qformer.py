@@ -20,6 +20,7 @@ from isthmus.connectors._initialization import STD, draw_matrices
 from isthmus.connectors._qformer import BodySettings, KeysValues, QFormerBody
 from isthmus.connectors._qformer_text import TextEmbeddings, TextSide
 from isthmus.connectors.base import Connector, ConnectorConfig
+from isthmus.pretrained import read_config
 
 
 @final
@@ -157,10 +158,15 @@ class QFormer(Connector):
             nn.init.normal_(self.text.positions.weight, std=STD)
 
     def start_from(self, folder: str) -> None:
-        """Fills body and text side with a BERT, as BLIP-2 does; see `init_from_bert`."""
-        from isthmus.connectors._bert import init_from_bert  # it knows this class
+        """Fills body and text side with a BERT, as BLIP-2 does, or all with a `Blip2QFormerModel`.
 
-        init_from_bert(self, folder)
+        See `init_from_bert` and `init_from_blip2`, which know this class.
+        """
+        if read_config(folder).model_type == "blip_2_qformer":
+            from isthmus.connectors._blip2_qformer import init_from_blip2 as init
+        else:
+            from isthmus.connectors._bert import init_from_bert as init
+        init(self, folder)
 
     def forward(
         self, patches: Patches, instruction: Instruction | None = None

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import Blip2VisionConfig, Blip2VisionModel
 
-from isthmus.modeling.keys import fits
+from isthmus.keys import fits
 from isthmus.modeling.weights import readable_weights
 from isthmus.pretrained import read_config
 from isthmus.shipping.imported import check_shapes, shapes_of

@@ -11,12 +11,12 @@ from transformers import AutoTokenizer, Blip2VisionConfig
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from isthmus.connectors.qformer import QFormer
+from isthmus.keys import KeyMap
 from isthmus.language.backbone import LanguageParts, stock_class, take_apart, text_config_of
 from isthmus.language.tokenizer import IMAGE_TOKEN, token_id
 from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.configuration_vision import portable
-from isthmus.modeling.keys import KeyMap
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_alignment import (

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from isthmus.connectors.qformer import QFormer
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.shipping._checks import check_inline, check_qformer

@@ -10,16 +10,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
+from isthmus.connectors._qformer_names import BESIDE, BESIDE_FILE, QFORMER
 from isthmus.connectors.qformer import QFormer
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.shipping.importers import blip2
 from isthmus.shipping.to_transformers import DROPPED_HEADS, HEADS
-
-BESIDE_FILE = "around_qformer.safetensors"
-"""Name of the file with what that class has no place for."""
-PATCH_NORM = "ln_vision"
-"""What the norm of the patches is called in it, as in LAVIS."""
 
 
 def export_qformer(
@@ -48,14 +44,9 @@ def export_qformer(
     with torch.device("meta"):
         stock = Blip2QFormerModel(config)
     body = {n: v for n, v in qformer.state_dict().items() if n.startswith("body.")}
-    stock.load_state_dict(blip2.QFORMER.to_theirs(body), assign=True)
+    stock.load_state_dict(QFORMER.to_theirs(body), assign=True)
     stock.save_pretrained(folder)
-    norm = "patch_norm."
-    around = {n: v for n, v in qformer.state_dict().items() if n not in body}
-    beside = {
-        **blip2.CONNECTOR.to_theirs({n: v for n, v in around.items() if not n.startswith(norm)}),
-        **{n.replace(norm, f"{PATCH_NORM}."): v for n, v in around.items() if n.startswith(norm)},
-    }
+    beside = BESIDE.to_theirs({n: v for n, v in qformer.state_dict().items() if n not in body})
     beside["query_tokens"] = beside["query_tokens"][None]
     notes = [f"{BESIDE_FILE} holds what stands around the Q-Former: {_kinds(beside)}"]
     if aligns:

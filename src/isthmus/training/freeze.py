@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from isthmus.modeling.keys import fits
+from isthmus.keys import fits
 from isthmus.modeling.lora import lora_parameters
 from isthmus.modeling.parts import ModelPart, Parts
 from isthmus.training.stage import Part

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from isthmus.keys import KeyMap, fits
 from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
-from isthmus.modeling.keys import KeyMap, fits
 from isthmus.modeling.loading import kind_of, load, load_alignment
 from isthmus.modeling.weights import put_weights
 from isthmus.training.models import HandOver

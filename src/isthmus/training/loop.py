@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate.utils import set_seed
@@ -117,7 +117,7 @@ def train(
 
 def _built(
     recipe: Recipe, number: int, device: torch.device
-) -> tuple[Model, ModelProcessor, dict[str, str], set[str]]:
+) -> tuple[Model, ModelProcessor, dict[str, str], set[Any]]:
     """Builds the model of a stage.
 
     Returns:

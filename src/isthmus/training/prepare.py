@@ -53,7 +53,7 @@ class Run:
     log: RunLog
     model: Model
     processor: ModelProcessor
-    started: set[str]
+    started: set[PartName]
     """Parts that are not as their towers are, since the recipe starts from a trained model."""
     facts: dict[str, Any]
     """What recipe.json tells besides the recipe; see `run_folder.describe`."""
@@ -214,5 +214,5 @@ def _heirs(run: Run, number: int) -> set[PartName]:
     """Returns the parts of a stage's model that took weights over from another stage's."""
     first, *_ = stages = run.recipe.since(number)
     # What the first stage starts from lies in a folder, and is read again when a run goes on.
-    changed = first.hand_over is not None and len(stages) <= number
-    return heirs_of(run.model, first.hand_over) if changed else set()
+    is_start = len(stages) > number
+    return heirs_of(run.model, first.hand_over) if first.hand_over and not is_start else set()

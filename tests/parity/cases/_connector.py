@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isthmus.axes import Patches
 from isthmus.connectors import Connector, ConnectorConfig
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from tests.parity.golden import Computed, Golden
 
 

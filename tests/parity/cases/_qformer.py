@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from isthmus.connectors.qformer import QFormer
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from tests.parity.golden import Golden
 
 

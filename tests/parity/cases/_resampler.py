@@ -6,7 +6,7 @@ from torch import Tensor
 
 from isthmus.axes import Patches
 from isthmus.connectors import ConnectorConfig
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from tests.parity.cases._connector import built, gradients
 from tests.parity.golden import Computed, Golden
 

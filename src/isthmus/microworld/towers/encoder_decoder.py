@@ -33,16 +33,16 @@ from isthmus.microworld.towers.pretrain import Pretraining
 from isthmus.microworld.towers.tokenizer import BEGIN, END
 from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
+Kind = Literal["numbered", "lone", "in_turn"]
+
 _ROWS, _LENGTH = 64, 160
 _WIDTH, _DEPTH, _HEADS, _FFN = 128, 4, 4, 344
 _TURNS = 6
 """Questions in a document that has several."""
-_SHARES = {"numbered": 0.6, "lone": 0.3, "in_turn": 0.1}
+_SHARES: dict[Kind, float] = {"numbered": 0.6, "lone": 0.3, "in_turn": 0.1}
 """How often the documents of a batch are of a kind."""
-_INITIAL = 0.25
-"""Factor on T5's initial weights: its steps were relative to a weight's size, these are not."""
-
-Kind = Literal["numbered", "lone", "in_turn"]
+_STD = 0.02
+"""Of initial weights: T5's are larger, since its steps were relative to their size."""
 
 
 @final
@@ -62,23 +62,7 @@ class EncoderDecoder(Pretraining):
         self.tokenizer = marking_tokenizer()
         (self.newline,) = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
         torch.manual_seed(seed)
-        self.model = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=len(self.tokenizer),
-                d_model=_WIDTH,
-                d_kv=_WIDTH // _HEADS,
-                d_ff=_FFN,
-                num_layers=_DEPTH,
-                num_heads=_HEADS,
-                feed_forward_proj="gated-gelu",
-                dropout_rate=0.0,
-                initializer_factor=_INITIAL,
-                tie_word_embeddings=False,
-                pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=self.tokenizer.eos_token_id,
-                decoder_start_token_id=self.tokenizer.pad_token_id,
-            )
-        )
+        self.model = _fresh(self.tokenizer)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy over the answers, each of which counts as one however long."""
@@ -155,6 +139,42 @@ class EncoderDecoder(Pretraining):
         half.load_state_dict(self.model.state_dict())
         half.half().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def _fresh(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
+    """A small T5, drawn as BERT and Llama are, whose heads look near and far from the start.
+
+    T5 learns at which distance a head looks with steps relative to a weight's size. Ours are not,
+    and from its start near zero a head would take a thousand of them to tell a thing's own words
+    from the next thing's.
+
+    Paper: the slopes of ALiBi, arXiv 2108.12409, section 3.
+    """
+    model: Any = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(tokenizer),
+            d_model=_WIDTH,
+            d_kv=_WIDTH // _HEADS,
+            d_ff=_FFN,
+            num_layers=_DEPTH,
+            num_heads=_HEADS,
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+            tie_word_embeddings=False,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,  # type: ignore[call-arg]
+        )
+    )
+    for weight in model.parameters():
+        if weight.ndim == 2:
+            torch.nn.init.normal_(weight, std=_STD)
+    slopes = torch.tensor([0.0, *(2.0**-n for n in range(_HEADS - 1))])
+    for stack, directions in ((model.encoder, 2), (model.decoder, 1)):
+        bias = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+        distance = torch.arange(bias.shape[0]) % (bias.shape[0] // directions)
+        bias.data.copy_(-distance[:, None] * slopes)
+    return model
 
 
 def marking_tokenizer() -> PreTrainedTokenizerFast:

@@ -1,43 +1,10 @@
-"""What the published Q-Formers share: a BERT's names, and its settings."""
+"""What the published Q-Formers share: the settings of a BERT."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
-from isthmus.modeling.keys import Pair
-
-
-def layers(theirs: str, projections: str) -> tuple[Pair, ...]:
-    """Returns the names of the layers' weights.
-
-    Args:
-        theirs: where the layers lie, with a `*` for their numbers.
-        projections: under which name an attention keeps its queries, keys and values.
-    """
-    ours = "body.layers.*"
-    attentions = (("attention", "self_attention"), ("crossattention", "cross_attention"))
-    feed_forwards = (("_query", "query_ffn"), ("", "text_ffn"))
-    return (
-        *(
-            pair
-            for published, own in attentions
-            for pair in (
-                (f"{theirs}.{published}.output.dense.*", f"{ours}.{own}.output.*"),
-                (f"{theirs}.{published}.output.LayerNorm.*", f"{ours}.{own}.norm.*"),
-                (f"{theirs}.{published}.{projections}.*.*", f"{ours}.{own}.*.*"),
-            )
-        ),
-        *(
-            pair
-            for suffix, own in feed_forwards
-            for pair in (
-                (f"{theirs}.intermediate{suffix}.dense.*", f"{ours}.{own}.inner.*"),
-                (f"{theirs}.output{suffix}.dense.*", f"{ours}.{own}.output.*"),
-                (f"{theirs}.output{suffix}.LayerNorm.*", f"{ours}.{own}.norm.*"),
-            )
-        ),
-    )
 
 
 def of_transformers(

@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedConfig
 
 from isthmus.connectors.qformer import QFormer
+from isthmus.keys import KeyMap, Pair
 from isthmus.language.backbone import stock_class
-from isthmus.modeling.keys import KeyMap, Pair
 from isthmus.shipping.importers._tower import FINAL_NORM
 
 

@@ -13,22 +13,14 @@ from transformers import (
     Blip2Processor,
 )
 
+from isthmus.connectors._qformer_names import AROUND, QFORMER
 from isthmus.connectors.qformer import QFormer
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.shipping.importers import _qformer
 from isthmus.shipping.importers._whole import Whole, vision_pairs
 
-QFORMER = KeyMap((("layernorm.*", "body.norm.*"), *_qformer.layers("encoder.layer.*", "attention")))
-"""Of a `Blip2QFormerModel`, which has neither queries nor embeddings of its own."""
-
 CONNECTOR = KeyMap(
-    (
-        ("query_tokens", "queries"),
-        ("embeddings.word_embeddings.*", "text.words.*"),
-        ("embeddings.position_embeddings.*", "text.positions.*"),
-        ("language_projection.*", "projection.*"),
-        *((f"qformer.{theirs}", ours) for theirs, ours in QFORMER.pairs),
-    )
+    (*AROUND.pairs, *((f"qformer.{theirs}", ours) for theirs, ours in QFORMER.pairs))
 )
 """Of a whole BLIP-2, all that lies between the tower and the language model."""
 

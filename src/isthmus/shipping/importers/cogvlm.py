@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from isthmus.connectors.glu import GLU
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 ADAPTER = KeyMap(
     (

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from isthmus.fusion.visual_expert import VisualExpert
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 ROPE_BASE = 10_000.0
 """Base of the rotary positions of CogVLM (CogVLM2: 500,000); no setting tells it."""

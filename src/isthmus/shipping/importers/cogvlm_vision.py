@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import isqrt
 from typing import Any
 
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.vision.configuration import Eva2ClipVisionConfig
 
 _THEIRS, _OURS = "model.vision.transformer.layers.*", "layers.*"

@@ -15,7 +15,7 @@ from isthmus.connectors.d_abstractor import DAbstractor
 from isthmus.connectors.honeybee_resampler import HoneybeeResampler
 from isthmus.connectors.linear import Linear
 from isthmus.connectors.mlp import MLP
-from isthmus.modeling.keys import KeyMap, Pair
+from isthmus.keys import KeyMap, Pair
 
 POOLED = {"query": "query", "tgt": "target", "none": "none"}
 """What the pooled map is, by `pooled_v_target`."""

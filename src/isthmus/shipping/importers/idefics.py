@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 RESAMPLER = KeyMap(
     (

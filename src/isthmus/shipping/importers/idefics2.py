@@ -9,7 +9,7 @@ from typing import Any
 
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.idefics2_resampler import Idefics2Resampler
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 RESAMPLER = KeyMap(
     (

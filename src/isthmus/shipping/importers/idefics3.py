@@ -7,7 +7,7 @@ from typing import Any
 
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.pixel_shuffle import PixelShuffle
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 CONNECTOR = KeyMap((("modality_projection.proj.weight", "projection.weight"),))
 

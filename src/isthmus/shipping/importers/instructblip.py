@@ -12,8 +12,9 @@ from transformers import (
     InstructBlipProcessor,
 )
 
+from isthmus.connectors._qformer_names import layers
 from isthmus.connectors.qformer import QFormer
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.shipping.importers import _qformer
 from isthmus.shipping.importers._whole import Whole
 
@@ -22,7 +23,7 @@ QFORMER = KeyMap(
         ("embeddings.word_embeddings.*", "text.words.*"),
         ("embeddings.position_embeddings.*", "text.positions.*"),
         ("embeddings.layernorm.*", "body.norm.*"),
-        *_qformer.layers("encoder.layer.*", "attention"),
+        *layers("encoder.layer.*", "attention"),
     )
 )
 """Of an `InstructBlipQFormerModel`, which has no queries of its own."""

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from isthmus.connectors._qformer_names import layers
 from isthmus.connectors.qformer import QFormer
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 from isthmus.shipping.importers import _qformer
 
 PATCH_NORM_EPS = 1e-5
@@ -32,7 +33,7 @@ _QFORMER = (
     (f"{_EMBEDDINGS}.word_embeddings.*", "text.words.*"),
     (f"{_EMBEDDINGS}.position_embeddings.*", "text.positions.*"),
     (f"{_EMBEDDINGS}.LayerNorm.*", "body.norm.*"),
-    *_qformer.layers("Qformer.bert.encoder.layer.*", "self"),
+    *layers("Qformer.bert.encoder.layer.*", "self"),
 )
 _HEAD_PARTS = (
     (f"{_HEAD}.transform.dense.*", "transform.*"),

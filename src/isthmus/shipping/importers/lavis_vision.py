@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.modeling.keys import KeyMap, Pair
+from isthmus.keys import KeyMap, Pair
 
 HEAD_WIDTH = 88
 """Width of an attention head, which is in no file."""

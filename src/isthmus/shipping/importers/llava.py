@@ -7,7 +7,7 @@ from typing import Any
 
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.mlp import MLP
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 PROJECTOR = KeyMap((("linear_1.*", "layers.linear_1.*"), ("linear_2.*", "layers.linear_2.*")))
 

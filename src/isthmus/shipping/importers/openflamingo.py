@@ -9,7 +9,7 @@ from typing import Any
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.fusion.gated_cross_attention import GatedCrossAttention
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 RESAMPLER = KeyMap(
     (

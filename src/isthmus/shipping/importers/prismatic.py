@@ -9,7 +9,7 @@ from typing import Any
 from isthmus.connectors import ConnectorConfig
 from isthmus.connectors.linear import Linear
 from isthmus.connectors.mlp import MLP
-from isthmus.modeling.keys import KeyMap
+from isthmus.keys import KeyMap
 
 LINEAR = KeyMap((("projector.*", "projection.*"),))
 PERCEPTRON = KeyMap(
