@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -250,9 +251,23 @@ def test_rows_without_an_image_are_left_out_and_counted(recipe: Recipe, tmp_path
     train(alone, output, console=QUIET)
     lines = (output / "quarantine.jsonl").read_text().splitlines()
     left_out = {row["id"]: row["reason"] for row in map(json.loads, lines)}
+    (stage,) = json.loads((output / "recipe.json").read_text())["stages"]
+    assert stage["cut"] == 0
     # Every fourth row shows two images, and every fourth none.
     expected = ["row-2", "row-3", "row-6", "row-7", "row-10", "row-11", "text-alone"]
     assert left_out == dict.fromkeys(expected, "image_marks")
+
+
+def test_captions_that_are_cut_are_counted(recipe: Recipe, tmp_path: Path) -> None:
+    short = replace(recipe.stages[0].model, max_caption_tokens=4)
+    alone = replace(recipe.stages[0], model=None, schedule=Schedule(batch_size=4, steps=1))
+    whole = replace(recipe, model=short, stages=(alone,))
+    said = StringIO()
+    train(whole, tmp_path / "run", console=Console(file=said, width=200))
+    (stage,) = json.loads((tmp_path / "run/recipe.json").read_text())["stages"]
+    assert 0 < stage["cut"] <= stage["samples"]
+    line = f"captions longer than the model reads: {stage['cut']} of {stage['samples']};"
+    assert line in said.getvalue()
 
 
 @pytest.mark.slow

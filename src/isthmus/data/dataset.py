@@ -59,6 +59,10 @@ class ConversationDataset:
         """Returns the number of examples."""
         return len(self.samples)
 
+    def num_cut(self) -> int:
+        """Returns 0: a conversation that is too long is no example."""
+        return 0
+
     def lengths(self) -> list[int]:
         """Returns an estimate of each length, from characters and images, without encoding."""
         per_view = self.processor.num_image_tokens * _CHARACTERS_PER_TOKEN

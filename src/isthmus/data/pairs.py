@@ -37,6 +37,10 @@ class PairProcessor(ImageProcessor, Protocol):
         """Returns `input_ids` and `attention_mask` of texts, padded on the right."""
         ...
 
+    def num_cut(self, lines: Sequence[str]) -> int:
+        """Returns how many texts are longer than what is read of them."""
+        ...
+
 
 def pair_encoding_of(processor: PairProcessor) -> dict[str, Any]:
     """Returns all that decides how a caption is encoded."""
@@ -107,6 +111,11 @@ class PairDataset:
     def __len__(self) -> int:
         """Returns the number of pairs."""
         return len(self.pairs)
+
+    def num_cut(self) -> int:
+        """Returns how many captions are longer than what is read of them."""
+        with self._tokenizing:
+            return self.processor.num_cut([pair.caption for pair in self.pairs])
 
     def lengths(self) -> list[int]:
         """Returns one length for all, so that chance alone decides which pairs share a batch."""

@@ -99,9 +99,10 @@ class IsthmusAlignmentProcessor(ProcessorMixin):
         )
         return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
-    def is_cut(self, line: str) -> bool:
-        """Tells whether a text is longer than what is read of it."""
-        return len(self.tokenizer(line)["input_ids"]) > self.max_caption_tokens
+    def num_cut(self, lines: Sequence[str]) -> int:
+        """Returns how many texts are longer than what is read of them."""
+        encoded = self.tokenizer(list(lines), return_length=True, verbose=False)
+        return sum(length > self.max_caption_tokens for length in encoded["length"])
 
     def __call__(self, images: Any = None, text: Any = None, **_: Any) -> BatchFeature:
         """Returns what the model compares.

@@ -30,6 +30,10 @@ class Dataset(Protocol):
         """Returns some examples as a batch."""
         ...
 
+    def num_cut(self) -> int:
+        """Returns of how many examples only the beginning is learned from."""
+        ...
+
 
 @runtime_checkable
 class Examples(Protocol):

@@ -188,6 +188,7 @@ def prepare(run: Run, number: int) -> Prepared:
             "steps": num_steps,
             "samples": len(data.train),
             "rejected": dict(Counter(each.reason for each in data.rejected)),
+            "cut": data.num_cut,
             "data": data.fingerprint,
             "parts": [row.to_dict() for row in rows],
             "feature_store": data.store.to_dict() if data.store else None,

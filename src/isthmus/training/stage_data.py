@@ -49,6 +49,8 @@ class StageData:
     """What the feature store holds for the stage, if it is used."""
     rejected: Sequence[Rejected]
     """Rows that are used neither to train nor to validate."""
+    num_cut: int
+    """Examples to learn from of which the end is left out."""
 
 
 def open_data(
@@ -116,13 +118,20 @@ def open_data(
                 f"at most (largest feature {report.max_abs_feature:.1f})",
                 highlight=False,
             )
+    train = examples.dataset(read.samples, store)
+    if num_cut := train.num_cut():
+        console.print(
+            f"captions longer than the model reads: {num_cut} of {len(train)}; their ends are cut",
+            highlight=False,
+        )
     return StageData(
-        train=examples.dataset(read.samples, store),
+        train=train,
         validation=examples.dataset(validation.samples, store) if validation else None,
         fingerprint=read.fingerprint,
         validation_fingerprint=validation.fingerprint if validation else None,
         store=report,
         rejected=rejected,
+        num_cut=num_cut,
     )
 
 
