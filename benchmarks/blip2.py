@@ -1,23 +1,27 @@
 """BLIP-2 in the microworld: what its first stage learns, and what it is worth to the second.
 
-`python -m benchmarks.blip2 --study retrieval --directory DIR --output FILE`
-`python -m benchmarks.blip2 --study generation --directory DIR --output FILE`
+`python -m benchmarks.blip2 --study STUDY --directory DIR --output FILE`, in this order:
 
 `retrieval` trains the first stage with all three objectives, and without captioning (table 6 of
 BLIP-2, arXiv 2301.12597): how often the true one of 1,000 captions is first for its picture, and
 the true picture for its caption, after the nearest were matched again, and before (`_itc`).
 
-`generation` trains a frozen language model's Q-Former with the first stage and without it, at the
-same budget of the second, in three lengths (the curves of figure 5 there). It starts from what
-`retrieval` trained, so that comes first.
+`generation` trains the Q-Former before a frozen language model from what `retrieval` trained and
+from nothing, at the same budget, in three lengths (the curves of figure 5 there).
+
+`languages` has the longest of these before a causal model and before one that reads with an
+encoder, each beside its blind self.
+
+`tuning` goes on from the causal one: tower, Q-Former and low-rank updates learn to answer, or tower
+and Q-Former to write captions.
 
 The commands go on where earlier ones stopped.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import tyro
 from rich.console import Console
@@ -29,23 +33,26 @@ from isthmus.data import sources
 from isthmus.data.sample import Sample
 from isthmus.evaluation.benchmarks.microworld import Microworld
 from isthmus.objectives.alignment import Alignment
+from isthmus.recipes import _blip2
 from isthmus.study.execute import train_and_evaluate, train_and_retrieve
-from isthmus.study.run import Run, Shard, grid, run
-from isthmus.study.table import tabulate
+from isthmus.study.run import Execute, Run, Shard, grid, run
+from isthmus.study.table import StudyTable, markdown, tabulate
 from isthmus.training.resolve import microworld_files
 from isthmus.training.stage import MicroworldData, Recipe
+
+Study = Literal["retrieval", "generation", "languages", "tuning"]
+Arms = Mapping[str, Recipe]
 
 NUM_TEST = 1000
 """Pictures to be found, each with a caption that no other has."""
 TOP = 10
 """Candidates that are matched again."""
-NUM_QUESTIONS = 500
+NUM_QUESTIONS = 800
+TASKS = ("colour", "shape", "count", "existence", "relation", "position", "caption")
+"""What is asked in the test."""
 LENGTHS = (300, 600, 1200)
 """Scenes of the second stage, with ten questions each."""
-METRICS = {
-    "retrieval": ("text_recall_at_1", "image_recall_at_1", "recall_at_1", "recall_at_1_itc"),
-    "generation": ("vqa_accuracy",),
-}
+RETRIEVAL_METRICS = ("text_recall_at_1", "image_recall_at_1", "recall_at_1", "recall_at_1_itc")
 
 
 @final
@@ -53,10 +60,10 @@ METRICS = {
 class Options:
     """Compare the parts of BLIP-2."""
 
-    study: Literal["retrieval", "generation"]
+    study: Study
     """What to compare."""
     directory: Path = Path("runs/blip2")
-    """Folder of the study: a folder for each run."""
+    """Folder of the studies: a folder for each run."""
     output: Path | None = None
     """JSON file that gets the numbers, too."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -66,40 +73,64 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Does what is left of the study, and makes its table."""
+    """Does what is left of the study, and makes its tables."""
     hush_libraries()
-    is_retrieval = options.study == "retrieval"
-    runs = _runs(options)
-    if is_retrieval:
-        samples, file = captions()
-        execute = train_and_retrieve(samples, file=file, top=TOP)
-    else:
-        files = microworld_files(MicroworldData(split="test", num=NUM_QUESTIONS))
-        execute = train_and_evaluate(Microworld(files.file, files.image_root), batch_size=64)
+    runs = runs_of(options.study, options.seeds, options.directory)
     console = Console(highlight=False, soft_wrap=True)
-    run(runs, execute, shard=Shard.parse(options.shard), console=console)
-    finished = [each for each in runs if each.finished]
-    reference = runs[0].name
-    table: dict[str, Any] = {
-        metric: {
-            line.name: asdict(line)
-            for line in tabulate(finished, metric=metric, reference=reference).lines
+    run(runs, _execute(options.study), shard=Shard.parse(options.shard), console=console)
+    tables = list(_tables(options.study, [each for each in runs if each.finished]))
+    for table in tables:
+        print(markdown(table))
+    publish(
+        {"tables": [table.to_dict() for table in tables]},
+        options.output,
+        command=f"python -m benchmarks.blip2 --study {options.study}",
+    )
+
+
+def runs_of(study: Study, seeds: Sequence[int], directory: Path) -> list[Run]:
+    """Returns the runs of a study; those of a seed start from that seed's runs of earlier ones."""
+    runs: list[Run] = []
+    for seed in seeds:
+        first = grid(retrieval(), (seed,), directory / "retrieval")
+        second = grid(generation(_folder(first, "all")), (seed,), directory / "generation")
+        arms: dict[Study, Arms] = {
+            "retrieval": retrieval(),
+            "generation": generation(_folder(first, "all")),
+            "languages": languages(_folder(first, "all")),
+            "tuning": tuning(_folder(second, f"with_{LENGTHS[-1]}")),
         }
-        for metric in METRICS[options.study]
+        runs += grid(arms[study], (seed,), directory / study)
+    return runs
+
+
+def _folder(runs: Sequence[Run], name: str) -> Path:
+    return next(run.folder for run in runs if run.name == name)
+
+
+def _execute(study: Study) -> Execute:
+    if study == "retrieval":
+        samples, file = captions()
+        return train_and_retrieve(samples, file=file, top=TOP)
+    found = microworld_files(MicroworldData(split="test", num=NUM_QUESTIONS, tasks=TASKS))
+    return train_and_evaluate(Microworld(found.file, found.image_root), batch_size=64)
+
+
+def _tables(study: Study, runs: Sequence[Run]) -> Iterator[StudyTable]:
+    """Yields what a study is made for: each arm beside what it is held against."""
+    if study == "retrieval":
+        for metric in RETRIEVAL_METRICS:
+            yield tabulate(runs, metric=metric, reference="all")
+        return
+    pairs = {
+        "generation": [(f"without_{num}", f"with_{num}") for num in LENGTHS],
+        "languages": [("blind_causal", "causal"), ("blind_t5", "t5"), ("causal", "t5")],
+        "tuning": [("before", "vqa"), ("before", "captions")],
     }
-    publish(table, options.output, command=f"python -m benchmarks.blip2 --study {options.study}")
-
-
-def _runs(options: Options) -> list[Run]:
-    first = grid(dict(_retrieval()), options.seeds, options.directory / "retrieval")
-    if options.study == "retrieval":
-        return first
-    aligned = {run.recipe.seed: run.folder for run in first if run.name == "all"}
-    return [
-        run
-        for seed, folder in aligned.items()
-        for run in grid(dict(_generation(folder)), (seed,), options.directory / "generation")
-    ]
+    for reference, name in pairs[study]:
+        metric = "caption_facts" if name == "captions" else "vqa_accuracy"
+        held = [each for each in runs if each.name in (reference, name)]
+        yield tabulate(held, metric=metric, reference=reference)
 
 
 def captions(num: int = NUM_TEST) -> tuple[list[Sample], Path]:
@@ -113,25 +144,74 @@ def captions(num: int = NUM_TEST) -> tuple[list[Sample], Path]:
     return list(distinct.values())[:num], found.file
 
 
-def _retrieval() -> Iterator[tuple[str, Recipe]]:
+def retrieval() -> Arms:
+    """The first stage, and the same without captioning."""
     whole = recipes.resolve("microworld.blip2_alignment")
-    yield "all", whole
-    stage = whole.stages[0]
+    (stage,) = whole.stages
     (objective,) = stage.objectives
     assert isinstance(objective, Alignment.Config)
     without = replace(stage, objectives=(replace(objective, captioning=None),))
-    yield "without_captioning", replace(whole, stages=(without,))
+    return {"all": whole, "without_captioning": replace(whole, stages=(without,))}
 
 
-def _generation(aligned: Path) -> Iterator[tuple[str, Recipe]]:
-    whole = recipes.resolve("microworld.blip2_causal")
-    _, second = whole.stages
+def generation(aligned: Path) -> Arms:
+    """The second stage from a first one and from nothing, in three lengths.
+
+    Args:
+        aligned: folder of the first stage's model.
+    """
+    arms: dict[str, Recipe] = {}
     for num in LENGTHS:
-        data = second.data
-        assert isinstance(data, MicroworldData)
-        short = replace(second, data=replace(data, num=num))
-        yield f"without_{num}", replace(whole, stages=(replace(short, hand_over=None),))
-        yield f"with_{num}", replace(whole, stages=(short,), start=aligned)
+        fresh = _second("microworld.blip2_causal", num=num)
+        arms[f"without_{num}"] = fresh
+        arms[f"with_{num}"] = _after(aligned, fresh)
+    return arms
+
+
+def languages(aligned: Path) -> Arms:
+    """The second stage before two kinds of language model, each with its blind twin.
+
+    Args:
+        aligned: folder of the first stage's model.
+    """
+    arms: dict[str, Recipe] = {}
+    for name in ("causal", "t5"):
+        fresh = _second(f"microworld.blip2_{name}", num=LENGTHS[-1])
+        arms[name] = _after(aligned, fresh)
+        arms[f"blind_{name}"] = fresh.blind()
+    return arms
+
+
+def tuning(pretrained: Path) -> Arms:
+    """Fine-tuning for answers and for captions, and the model as it was.
+
+    Args:
+        pretrained: folder of the second stage's model.
+    """
+    tuned = {
+        name: replace(recipes.resolve(f"microworld.blip2_{name}"), start=pretrained)
+        for name in ("vqa", "captions")
+    }
+    (stage,) = tuned["vqa"].stages
+    asleep = tuple(replace(part, lr=0.0) for part in stage.train)
+    idle = replace(stage, train=asleep, schedule=replace(stage.schedule, epochs=None, steps=1))
+    return {"before": replace(tuned["vqa"], stages=(idle,)), **tuned}
+
+
+def _second(name: str, num: int = LENGTHS[-1]) -> Recipe:
+    """Returns the second stage of a recipe alone, with a fresh Q-Former."""
+    whole = recipes.resolve(name)
+    _, second = whole.stages
+    assert isinstance(second.data, MicroworldData)
+    fresh = replace(second, data=replace(second.data, num=num), hand_over=None)
+    return replace(whole, stages=(fresh,))
+
+
+def _after(aligned: Path, fresh: Recipe) -> Recipe:
+    """Returns the same with a Q-Former that has been through the first stage."""
+    (stage,) = fresh.stages
+    handed = replace(stage, hand_over=_blip2.QUERIES_ALONE)
+    return replace(fresh, stages=(handed,), start=aligned)
 
 
 if __name__ == "__main__":
