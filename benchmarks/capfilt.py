@@ -27,6 +27,7 @@ from isthmus import load_alignment, recipes
 from isthmus.cli._quiet import hush_libraries
 from isthmus.data import sources
 from isthmus.evaluation.capfilt import Settings, filter_captions
+from isthmus.evaluation.judges import Matching
 from isthmus.study.execute import train_and_retrieve
 from isthmus.study.run import Run, grid, run
 from isthmus.study.table import tabulate
@@ -116,12 +117,12 @@ def write_corrupted(source: Path, target: Path) -> None:
 def _filter(unfiltered: Run, data: FileData, output: Path, console: Console) -> dict[str, int]:
     """Writes the filtered file; returns what stayed in it."""
     if not output.with_suffix(".provenance.json").exists():
-        judge = load_alignment(unfiltered.folder)
+        captioner = load_alignment(unfiltered.folder)
         filter_captions(
             list(sources.read(data.file, data.image_root)),
             output,
-            captioner=judge,
-            judge=judge,
+            captioner=captioner,
+            judge=Matching(*captioner),
             settings=SETTINGS,
             image_root=data.image_root.resolve(),
             console=console if console.is_terminal else None,

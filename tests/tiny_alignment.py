@@ -7,14 +7,20 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
 
 from isthmus import IsthmusAlignmentConfig, IsthmusAlignmentProcessor, IsthmusForAlignment
 from isthmus.axes import Batch
 from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
 from isthmus.modeling.processing_alignment import token_ids
-from tests.tiny import D_VISION, IMAGE_SIZE, tiny_vision
+from tests.tiny import D_VISION, IMAGE_SIZE, tiny_image_processor, tiny_vision
 
 MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]")
 WORDS = ("a", "red", "blue", "green", "square", "circle", "star", "and", "under", "over")
@@ -118,3 +124,30 @@ def save_bert(folder: Path) -> str:
     BertModel(config).save_pretrained(folder)
     text_tokenizer().save_pretrained(folder)
     return str(folder)
+
+
+def save_two_towers(folder: Path, kind: str) -> Any:
+    """Saves a random CLIP or SigLIP whose text tower reads the words of this file; returns it."""
+    sides = {
+        "vision_config": tiny_vision().config.to_dict(),
+        "text_config": {
+            "vocab_size": VOCAB,
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 24,
+            "max_position_embeddings": LENGTH,
+            "projection_size": D_VISION,
+            "pad_token_id": 0,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+        },
+    }
+    torch.manual_seed(0)
+    model = AutoModel.from_config(AutoConfig.for_model(kind, **sides)).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    text_tokenizer().save_pretrained(folder)
+    tiny_image_processor().save_pretrained(folder)
+    return model

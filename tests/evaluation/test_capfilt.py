@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer
 
 from isthmus.cli import main
 from isthmus.data import sources
 from isthmus.data.sample import Sample
 from isthmus.evaluation import capfilt
 from isthmus.evaluation.capfilt import Settings, filter_captions
+from isthmus.evaluation.judges import Matching, Similarity, TwoTowers
 from isthmus.evaluation.retrieval import match_pairs
-from tests.tiny import tiny_image
-from tests.tiny_alignment import WORDS, alignment_processor, tiny_alignment
+from tests.tiny import save_vision, tiny_image
+from tests.tiny_alignment import WORDS, alignment_processor, save_two_towers, tiny_alignment
 
 NUM = 5
 SETTINGS = Settings(candidates=3, keep=2, chunk=2, max_new_tokens=6)
@@ -39,9 +42,13 @@ def data(tmp_path: Path) -> Path:
 
 def run(data: Path, output: Path, settings: Settings = SETTINGS, **changes: Any) -> dict[str, int]:
     model = tiny_alignment(seed=1)
-    judge = (model, alignment_processor(model))
+    captioner = (model, alignment_processor(model))
     samples: list[Sample] = list(sources.read(data, data.parent))
-    given: dict[str, Any] = {"captioner": judge, "judge": judge, "image_root": data.parent}
+    given: dict[str, Any] = {
+        "captioner": captioner,
+        "judge": Matching(*captioner),
+        "image_root": data.parent,
+    }
     return filter_captions(samples, output, settings=settings, **given | changes)
 
 
@@ -112,10 +119,37 @@ def test_an_interrupted_run_ends_with_the_same_file(
 
 
 def test_similarity_judges_as_a_contrastive_tower_would(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "out.jsonl", Settings(candidates=0, keep=2, by="similarity"))
+    model = tiny_alignment(seed=1)
+    judge = Similarity(model, alignment_processor(model))
+    run(data, tmp_path / "out.jsonl", Settings(candidates=0, keep=2), judge=judge)
     scores = [row["meta"]["capfilt"]["score"] for row in kept(tmp_path / "out.jsonl")]
     assert all(-1 <= score <= 1 for score in scores)
     assert scores[::2] >= scores[1::2]
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_two_towers_judge_by_their_own_vectors(kind: str, data: Path, tmp_path: Path) -> None:
+    model, texts = save_two_towers(tmp_path / "towers", kind), ["a red star", "star"]
+    judge = TwoTowers.load(str(tmp_path / "towers"))
+    images = sorted((data.parent / "images").iterdir())[:3]
+    pairs = torch.tensor([[0, 0], [2, 1], [1, 0]])
+    stock = AutoImageProcessor.from_pretrained(tmp_path / "towers", backend="pil")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "towers")
+    padding = {"padding": "max_length", "max_length": 9} if kind == "siglip" else {"padding": True}
+    with torch.no_grad():
+        whole = model(
+            **stock(images=[Image.open(path) for path in images], return_tensors="pt"),
+            **tokenizer(texts, return_tensors="pt", **padding),
+        )
+    # The library's own similarities, less its temperature.
+    cosines = whole.image_embeds @ whole.text_embeds.T
+    expected = [cosines[image, text].item() for image, text in pairs.tolist()]
+    assert judge.scores(images, texts, pairs) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_has_no_two_towers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a SiglipVisionModel; expected a model with an image"):
+        TwoTowers.load(save_vision(tmp_path / "vision", "siglip_vision_model"))
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
@@ -136,3 +170,11 @@ def test_from_the_command_line(
     assert len(kept(tmp_path / "out.jsonl")) == NUM
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err
+    save_two_towers(tmp_path / "towers", "clip")
+    words[1], words[5] = str(tmp_path / "towers"), str(tmp_path / "towers.jsonl")
+    assert main(words) == 2
+    assert "writes no captions; name a --captioner" in capsys.readouterr().err
+    assert main([*words, "--captioner", str(folder)]) == 0
+    assert json.loads((tmp_path / "towers.provenance.json").read_text())["judge"]["by"] == (
+        "two towers"
+    )

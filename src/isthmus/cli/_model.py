@@ -23,7 +23,7 @@ def open_model(folder: str) -> tuple[IsthmusForConditionalGeneration, IsthmusPro
     """
     hush_libraries()
     model, processor = load(folder)
-    _to_accelerator(model)
+    to_accelerator(model)
     return model, processor
 
 
@@ -35,11 +35,12 @@ def open_alignment(folder: str) -> tuple[IsthmusForAlignment, IsthmusAlignmentPr
     """
     hush_libraries()
     model, processor = load_alignment(folder)
-    _to_accelerator(model)
+    to_accelerator(model)
     return model, processor
 
 
-def _to_accelerator(model: Any) -> None:
+def to_accelerator(model: Any) -> None:
+    """Moves a model to the machine's accelerator, when it has one."""
     device = torch.accelerator.current_accelerator(check_available=True)
     if device is not None:
         model.to(device)

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import tyro
 
 from isthmus.cli._console import plain
 from isthmus.data.vetting import MAX_BAD_SHARE, QUARANTINE_FILE
+
+if TYPE_CHECKING:
+    from isthmus.evaluation.capfilt import Captioner
+    from isthmus.evaluation.judges import Judge
 
 
 @final
@@ -22,7 +26,8 @@ class Options:
     """
 
     judge: Annotated[str, tyro.conf.Positional]
-    """Folder of a model that holds images and texts together."""
+    """Folder of a model that holds images and texts together, or a CLIP or SigLIP (folder or hub
+    id)."""
     data: Path
     """LLaVA JSON or messages JSONL; each answer about an image is a caption of it."""
     output: Path
@@ -30,13 +35,13 @@ class Options:
     image_root: Path | None = None
     """Folder that the image paths of --data start from; the folder of --data when left out."""
     captioner: str | None = None
-    """Folder of the model that writes captions; the judge's when left out."""
+    """Folder of the model that writes captions; the judge's when left out, if it can write."""
     candidates: int = 10
     """Captions that are written for each image; 0 chooses among those that are there."""
     keep: int = 2
     """Captions of an image that stay."""
     by: Literal["match", "similarity"] = "match"
-    """What a caption is scored by: the matching head, or the similarity alone."""
+    """What a judge of ours scores by: the matching head, or the similarity alone."""
     top_p: float = 0.9
     """Words are drawn from the likeliest that make up this probability."""
     max_new_tokens: int = 30
@@ -51,14 +56,14 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus capfilt")
     from isthmus.cli._model import open_alignment
+    from isthmus.data.pairs import pairs_of
+    from isthmus.data.sample import Sample
     from isthmus.data.vetting import vet
     from isthmus.evaluation.capfilt import Settings, filter_captions
-    from isthmus.training.examples import Pairs
 
     settings = Settings(
         candidates=options.candidates,
         keep=options.keep,
-        by=options.by,
         top_p=options.top_p,
         max_new_tokens=options.max_new_tokens,
         seed=options.seed,
@@ -68,11 +73,19 @@ def main(arguments: Sequence[str]) -> None:
     root = options.data.parent if options.image_root is None else options.image_root
     console = plain()
     shown = console if console.is_terminal else None
-    judge = open_alignment(options.judge)
-    captioner = judge if options.captioner is None else open_alignment(options.captioner)
-    held = Pairs(judge[1])
-    about = {"tried": "to filter captions", **held.encoding}
-    vetted = vet(options.data, root, check=held.check, about=about, console=shown)
+    judge, own = _judge(options.judge, options.by)
+    captioner = own if options.captioner is None else open_alignment(options.captioner)
+    if captioner is None and settings.candidates:
+        raise ValueError(
+            f"{options.judge} writes no captions; name a --captioner, or choose among those that "
+            "are there with --candidates 0"
+        )
+
+    def check(sample: Sample) -> None:
+        pairs_of(sample)
+
+    about = {"tried": "to filter captions"}
+    vetted = vet(options.data, root, check=check, about=about, console=shown)
     vetted.write(options.output.parent)
     vetted.check_share(options.max_bad_share)
     counts = filter_captions(
@@ -93,3 +106,19 @@ def main(arguments: Sequence[str]) -> None:
             f"Rows that cannot be used: {len(vetted.rejected)}; "
             f"{options.output.parent / QUARANTINE_FILE} says why."
         )
+
+
+def _judge(name: str, by: str) -> "tuple[Judge, Captioner | None]":
+    """Returns who scores, and the same as who writes, if it can."""
+    from isthmus.cli._model import open_alignment, to_accelerator
+    from isthmus.evaluation.judges import Matching, Similarity, TwoTowers
+    from isthmus.modeling.register import register
+    from isthmus.pretrained import read_config
+
+    register()
+    if not read_config(name).model_type.startswith("isthmus"):
+        towers = TwoTowers.load(name)
+        to_accelerator(towers.model)
+        return towers, None
+    own = open_alignment(name)
+    return (Matching if by == "match" else Similarity)(*own), own

@@ -21,14 +21,14 @@ from isthmus.config import Config, digest_of
 from isthmus.data.pairs import pairs_of
 from isthmus.data.sample import Sample
 from isthmus.data.views import read_views
-from isthmus.evaluation.retrieval import extract_features, match_pairs
+from isthmus.evaluation.judges import Judge
 from isthmus.modeling import fingerprint
 from isthmus.modeling.captioning import write_captions
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
 
 Source = Literal["original", "generated"]
-Judged = tuple[IsthmusForAlignment, IsthmusAlignmentProcessor]
+Captioner = tuple[IsthmusForAlignment, IsthmusAlignmentProcessor]
 """A model and its processor."""
 
 
@@ -41,8 +41,6 @@ class Settings(Config):
     """Captions that are written for each image (BLIP-2: 10)."""
     keep: int = 2
     """Captions of an image that stay (BLIP-2: 2)."""
-    by: Literal["match", "similarity"] = "match"
-    """Score: the logit of a match, or the similarity alone, as a contrastive tower gives it."""
     top_p: float = 0.9
     """Words are drawn from the likeliest that make up this probability."""
     max_new_tokens: int = 30
@@ -77,8 +75,8 @@ def filter_captions(
     samples: Sequence[Sample],
     output: Path,
     *,
-    captioner: Judged | None,
-    judge: Judged,
+    captioner: Captioner | None,
+    judge: Judge,
     settings: Settings,
     image_root: Path,
     console: Console | None = None,
@@ -94,7 +92,7 @@ def filter_captions(
             `meta`; what made it stands beside it, as `.provenance.json`.
         captioner: writes candidates; None chooses among those that are there.
         judge: scores them.
-        settings: how many, and by what.
+        settings: how many.
         image_root: that the paths in the file start from.
         console: where a bar shows how far it is.
 
@@ -108,8 +106,8 @@ def filter_captions(
     given = _by_image(samples)
     about = {
         "settings": settings.to_dict(),
-        "judge": _fingerprint(judge),
-        "captioner": _fingerprint(captioner) if captioner else None,
+        "judge": judge.identity,
+        "captioner": fingerprint.of_weights(captioner[0].state_dict()) if captioner else None,
         "images": digest_of([[str(p.relative_to(image_root)), c] for p, c in given.items()]),
     }
     progress = output.with_suffix(".progress.json")
@@ -147,8 +145,8 @@ def _best(
     paths: Sequence[Path],
     given: Mapping[Path, list[str]],
     number: int,
-    captioner: Judged | None,
-    judge: Judged,
+    captioner: Captioner | None,
+    judge: Judge,
     settings: Settings,
 ) -> dict[Path, list[Caption]]:
     """Returns the best captions of some images."""
@@ -159,7 +157,7 @@ def _best(
             there = {caption.text for caption in candidates[path]}
             new = [text for text in dict.fromkeys(texts) if text and text not in there]
             candidates[path] += [Caption(text=text, source="generated") for text in new]
-    scores = iter(_scores(candidates, judge, settings))
+    scores = iter(_scores(candidates, judge))
     return {
         path: sorted(
             (replace(caption, score=next(scores)) for caption in captions),
@@ -170,7 +168,7 @@ def _best(
 
 
 def _written(
-    paths: Sequence[Path], number: int, captioner: Judged, settings: Settings
+    paths: Sequence[Path], number: int, captioner: Captioner, settings: Settings
 ) -> dict[Path, list[str]]:
     """Returns what the captioner writes of images."""
     model, processor = captioner
@@ -190,20 +188,12 @@ def _written(
     return dict(zip(paths, map(list, per_image), strict=True))
 
 
-def _scores(
-    candidates: Mapping[Path, Sequence[Caption]], judge: Judged, settings: Settings
-) -> list[float]:
+def _scores(candidates: Mapping[Path, Sequence[Caption]], judge: Judge) -> list[float]:
     """Returns the score of each candidate, image after image."""
-    model, processor = judge
     texts = [caption.text for captions in candidates.values() for caption in captions]
     owners = [n for n, captions in enumerate(candidates.values()) for _ in captions]
     pairs = torch.tensor([owners, list(range(len(texts)))]).T
-    images = list(candidates)
-    if settings.by == "match":
-        logits = match_pairs(model, processor, images=images, texts=texts, pairs=pairs)
-        return (logits[:, 1] - logits[:, 0]).tolist()
-    alike = extract_features(model, processor, images=images, texts=texts).similarities()
-    return alike[pairs[:, 0], pairs[:, 1]].tolist()
+    return judge.scores(list(candidates), texts, pairs)
 
 
 def _by_image(samples: Sequence[Sample]) -> dict[Path, list[str]]:
@@ -250,10 +240,6 @@ def _begun(output: Path, progress: Path, about: Mapping[str, Any]) -> dict[str, 
     with output.open("ab") as file:
         file.truncate(kept["state"]["bytes"])
     return kept["state"]
-
-
-def _fingerprint(judged: Judged) -> str:
-    return fingerprint.of_weights(judged[0].state_dict())
 
 
 def _write(path: Path, value: Any) -> None:

@@ -142,6 +142,53 @@ def blip2_t5() -> Recipe:
     )
 
 
+def blip2_instruct() -> Recipe:
+    """InstructBLIP in small: the queries read what is asked, beside the picture.
+
+    Paper: InstructBLIP, arXiv 2305.06500, section 2.
+    Differs: it starts from the first stage, where the paper also takes over the second's Q-Former.
+    Expected: not yet measured to its end.
+    Hardware: 2 CPU cores, 2 GB of memory; minutes.
+    Command: `isthmus train microworld.blip2_instruct --output runs/blip2_instruct`
+    """
+    model = _joined("microworld:lm_chat")
+    tuned = replace(_generative(batch_size=4), name="instructions", hand_over=_blip2.WITH_TEXT)
+    return Recipe(
+        name="microworld.blip2_instruct",
+        description="InstructBLIP in small: the queries read what is asked, beside the picture.",
+        model=replace(
+            model,
+            connector=_ALIGNMENT.qformer,
+            qformer_tokenizer=_ALIGNMENT.text,
+        ),
+        stages=(_first_of_two(), tuned),
+    )
+
+
+def blip2_minigpt4() -> Recipe:
+    """MiniGPT-4 in small: after the first stage, the map behind the queries learns alone.
+
+    Paper: MiniGPT-4, arXiv 2304.10592, section 3.
+    Differs: the Q-Former has been through the first stage, the paper's through the second, too;
+        questions take the place of long descriptions.
+    Expected: not yet measured to its end.
+    Hardware: 2 CPU cores, 2 GB of memory; minutes.
+    Command: `isthmus train microworld.blip2_minigpt4 --output runs/blip2_minigpt4`
+    """
+    last = replace(
+        _generative(batch_size=4),
+        name="projection",
+        train=(Part(name="connector", lr=3e-3, only=("projection.*",)),),
+    )
+    return Recipe(
+        name="microworld.blip2_minigpt4",
+        description="MiniGPT-4 in small: after the first stage, the map behind the queries learns "
+        "alone.",
+        model=_joined("microworld:lm_chat"),
+        stages=(_first_of_two(), last),
+    )
+
+
 def blip2_captions() -> Recipe:
     """Captions by a model that BLIP-2 has pretrained: tower and Q-Former learn, the rest is frozen.
 
