@@ -35,11 +35,11 @@ from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 Kind = Literal["numbered", "lone", "in_turn"]
 
-_ROWS, _LENGTH = 64, 160
-_WIDTH, _DEPTH, _HEADS, _FFN = 128, 4, 4, 344
-_TURNS = 6
+_ROWS, _LENGTH = 64, 192
+_WIDTH, _DEPTH, _HEADS, _FFN = 128, 4, 8, 344
+_TURNS = 8
 """Questions in a document that has several."""
-_SHARES: dict[Kind, float] = {"numbered": 0.6, "lone": 0.3, "in_turn": 0.1}
+_SHARES: dict[Kind, float] = {"numbered": 0.75, "lone": 0.2, "in_turn": 0.05}
 """How often the documents of a batch are of a kind."""
 _STD = 0.02
 """Of initial weights: T5's are larger, since its steps were relative to their size."""
@@ -53,7 +53,7 @@ class EncoderDecoder(Pretraining):
         restores spans first; no dropout, since no document comes twice.
     """
 
-    learning_rate = 2e-3
+    learning_rate = 3e-3
     name = "t5"
 
     def __init__(self, *, steps: int, seed: int) -> None:
@@ -142,7 +142,7 @@ class EncoderDecoder(Pretraining):
 
 
 def _fresh(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
-    """A small T5, drawn as BERT and Llama are, whose heads look near and far from the start.
+    """A small T5, drawn as BERT and Llama are; half of its heads look near from the start.
 
     T5 learns at which distance a head looks with steps relative to a weight's size. Ours are not,
     and from its start near zero a head would take a thousand of them to tell a thing's own words
@@ -169,7 +169,8 @@ def _fresh(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
     for weight in model.parameters():
         if weight.ndim == 2:
             torch.nn.init.normal_(weight, std=_STD)
-    slopes = torch.tensor([0.0, *(2.0**-n for n in range(_HEADS - 1))])
+    half = _HEADS // 2
+    slopes = torch.tensor([*[0.0] * half, *(2.0 ** (1 - n) for n in range(half))])
     for stack, directions in ((model.encoder, 2), (model.decoder, 1)):
         bias = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
         distance = torch.arange(bias.shape[0]) % (bias.shape[0] // directions)
