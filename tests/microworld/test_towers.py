@@ -17,6 +17,7 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     SiglipVisionModel,
 )
@@ -28,6 +29,7 @@ from isthmus.microworld.towers.build import TOWERS
 from isthmus.microworld.towers.classifier import Classification, labelled_scene, window
 from isthmus.microworld.towers.contrastive import Contrastive
 from isthmus.microworld.towers.corpus import Curriculum, Document, documents
+from isthmus.microworld.towers.encoder_decoder import EncoderDecoder
 from isthmus.microworld.towers.language import LanguageModeling, encode
 from isthmus.microworld.towers.masked import MaskedPatches, places
 from isthmus.microworld.towers.masked_words import MaskedWords
@@ -61,13 +63,13 @@ def provenance(name: str) -> dict:
 
 
 def test_all_towers_are_there_and_small() -> None:
-    assert towers.names() == sorted([*VISION, *LANGUAGE, "bert"])
+    assert towers.names() == sorted([*VISION, *LANGUAGE, "bert", "t5"])
     assert towers.names() == sorted(TOWERS)
     sizes = [
         sum(file.stat().st_size for file in towers.path(name).iterdir()) for name in towers.names()
     ]
     assert max(sizes) < 11.1e6
-    assert sum(sizes) < 45e6
+    assert sum(sizes) < 50e6
 
 
 def test_an_unknown_tower_names_the_towers() -> None:
@@ -94,6 +96,16 @@ def test_language_models_load_and_are_within_size(name: str) -> None:
     assert len(tokenizer) == model.config.vocab_size
     assert (tokenizer.chat_template is not None) == (name in ("lm_chat", "lm_chat_large"))
     assert "{% generation %}" in (tokenizer.chat_template or "{% generation %}")
+
+
+def test_the_encoder_decoder_loads_and_ends_what_it_reads() -> None:
+    model = AutoModelForSeq2SeqLM.from_pretrained(towers.path("t5"))
+    tokenizer = AutoTokenizer.from_pretrained(towers.path("t5"))
+    assert 1.5e6 < model.num_parameters() < 2.5e6
+    assert len(tokenizer) == model.config.vocab_size
+    assert tokenizer("a red star").input_ids[-1] == model.config.eos_token_id
+    other = AutoTokenizer.from_pretrained(towers.path("lm_base"))
+    assert tokenizer.get_vocab() == other.get_vocab()
 
 
 @pytest.mark.parametrize("name", towers.names())
@@ -322,6 +334,7 @@ MAKES: dict[str, Callable[[], Pretraining]] = {
     "language": lambda: LanguageModeling(
         "lm_tiny", fresh(width=96, depth=2), chat=False, steps=4, seed=0
     ),
+    "encoder_decoder": lambda: EncoderDecoder(steps=4, seed=0),
     "masked": lambda: MaskedPatches(steps=4, seed=0),
     "words": lambda: MaskedWords(steps=4, seed=0),
 }
