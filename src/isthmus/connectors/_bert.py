@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import product
+from typing import Any
 
 import torch
 from transformers import AutoModel, BertConfig, BertModel
@@ -77,9 +78,19 @@ def _load(folder: str, ours: QFormer.Config) -> BertModel:
     return bert
 
 
-def _check(ours: QFormer.Config, theirs: BertConfig, folder: str) -> None:
+def check_body(ours: QFormer.Config, theirs: Any, source: str) -> None:
+    """Checks that the layers of a Q-Former are those of a published model, in number and size.
+
+    Args:
+        ours: of the Q-Former.
+        theirs: configuration of a BERT, or of what has its names.
+        source: what an error calls that one.
+
+    Raises:
+        ValueError: they are not.
+    """
     if theirs.hidden_act != "gelu":
-        raise ValueError(f"the BERT in {folder!r} has {theirs.hidden_act!r}; expected 'gelu'")
+        raise ValueError(f"{source} has {theirs.hidden_act!r}; expected 'gelu'")
     body = ours.body(d_vision=1)
     sizes = {
         "depth": (body.depth, theirs.num_hidden_layers),
@@ -87,11 +98,16 @@ def _check(ours: QFormer.Config, theirs: BertConfig, folder: str) -> None:
         "num_heads": (body.num_heads, theirs.num_attention_heads),
         "d_ffn": (body.d_ffn, theirs.intermediate_size),
     }
+    # A BERT has none of these layers.
+    if (every := getattr(theirs, "cross_attention_frequency", None)) is not None:
+        sizes["cross_attention_every"] = (body.cross_attention_every, every)
     for name, (own, value) in sizes.items():
         if own != value:
-            raise ValueError(
-                f"qformer.{name} is {own}; expected {value}, as the BERT in {folder!r}"
-            )
+            raise ValueError(f"qformer.{name} is {own}; expected {value}, as {source}")
+
+
+def _check(ours: QFormer.Config, theirs: BertConfig, folder: str) -> None:
+    check_body(ours, theirs, f"the BERT in {folder!r}")
     if (text := ours.text) is None:
         return
     if text.vocab_size < theirs.vocab_size or text.num_positions > theirs.max_position_embeddings:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import Blip2QFormerModel
 
+from isthmus.connectors._bert import check_body
 from isthmus.connectors._qformer_names import BESIDE, BESIDE_FILE, QFORMER
 from isthmus.connectors.qformer import QFormer
 from isthmus.pretrained import read_config
@@ -27,7 +28,7 @@ def init_from_blip2(connector: QFormer, folder: str) -> None:
     Raises:
         ValueError: it has other sizes, or lacks weights.
     """
-    _check(connector, read_config(folder), folder)
+    check_body(connector.config, read_config(folder), f"the Q-Former in {folder!r}")
     loaded: Any = Blip2QFormerModel.from_pretrained(
         folder, dtype=torch.float32, output_loading_info=True
     )
@@ -63,19 +64,3 @@ def _beside(file: Path) -> dict[str, Tensor]:
 
 def _fits(value: Tensor, own: Tensor | None) -> bool:
     return own is not None and own.shape == value.shape
-
-
-def _check(connector: QFormer, theirs: Any, folder: str) -> None:
-    body = connector.config.body(d_vision=1)
-    sizes = {
-        "depth": (body.depth, theirs.num_hidden_layers),
-        "d_hidden": (body.d_hidden, theirs.hidden_size),
-        "num_heads": (body.num_heads, theirs.num_attention_heads),
-        "d_ffn": (body.d_ffn, theirs.intermediate_size),
-        "cross_attention_every": (body.cross_attention_every, theirs.cross_attention_frequency),
-    }
-    for name, (own, value) in sizes.items():
-        if own != value:
-            raise ValueError(
-                f"qformer.{name} is {own}; expected {value}, as the Q-Former in {folder!r}"
-            )
