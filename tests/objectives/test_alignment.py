@@ -185,15 +185,13 @@ def test_negatives_are_drawn_as_often_as_the_model_takes_them_for_true() -> None
 def test_a_pair_without_a_negative_takes_no_part_in_the_loss_with_one() -> None:
     logits = torch.randn(6, 2)
     none = torch.zeros(2).bool()
-    alone = Negatives(
-        images=torch.zeros(2).long(), texts=torch.zeros(2).long(), has_image=none, has_text=none
-    )
+    alone = Negatives(images=torch.zeros(2).long(), texts=torch.zeros(2).long(), exist=none)
     loss, right = matching_loss(logits, alone)
     torch.testing.assert_close(loss, cross_entropy(logits[:2], torch.ones(2).long()))
     torch.testing.assert_close(right, (logits[:2].argmax(1) == 1).float().mean())
-    half = replace(alone, has_text=torch.tensor([True, False]))
+    half = replace(alone, exist=torch.tensor([True, False]))
     loss, _ = matching_loss(logits, half)
-    counted, truth = logits[[0, 1, 4]], torch.tensor([1, 1, 0])
+    counted, truth = logits[[0, 1, 2, 4]], torch.tensor([1, 1, 0, 0])
     torch.testing.assert_close(loss, cross_entropy(counted, truth))
 
 

@@ -10,7 +10,7 @@ from transformers.image_utils import make_flat_list_of_images
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from isthmus.data.images import as_seen
-from isthmus.geometry.resize import Resize
+from isthmus.geometry.resize import Resize, ResizeStrategy
 from isthmus.modeling.configuration_vision import IsthmusVisionConfig
 from isthmus.vision.views import padding_colour, views
 
@@ -28,6 +28,13 @@ def image_processor_for(config: IsthmusVisionConfig) -> ViTImageProcessorPil:
         do_normalize=False,
         do_convert_rgb=True,
     )
+
+
+def resize_of(image_processor: Any, strategy: ResizeStrategy, max_tiles: int | None) -> Resize:
+    """Returns how a picture is brought to the size that an image processor holds."""
+    size = image_processor.size
+    pixels = (int(size["width"]), int(size["height"]))
+    return Resize(strategy=strategy, size=pixels, max_tiles=max_tiles)
 
 
 def views_of(

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, P
 
 from isthmus.geometry.resize import Resize, ResizeStrategy
 from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
-from isthmus.modeling.pictures import image_processor_for, pictures, views_of
+from isthmus.modeling.pictures import image_processor_for, pictures, resize_of, views_of
 from isthmus.modeling.shim import ALIGNMENT_AUTO_MAP, write_shim
 
 DECODER_TOKEN = "[DEC]"
@@ -65,12 +65,7 @@ class IsthmusAlignmentProcessor(ProcessorMixin):
     @property
     def resize(self) -> Resize:
         """How a picture is brought to the size of the model's pixels."""
-        size = self.image_processor.size
-        return Resize(
-            strategy=self.image_resize,
-            size=(int(size["width"]), int(size["height"])),
-            max_tiles=None,
-        )
+        return resize_of(self.image_processor, self.image_resize, self.max_tiles)
 
     @property
     def max_tiles(self) -> None:

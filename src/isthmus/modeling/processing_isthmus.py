@@ -17,7 +17,7 @@ from isthmus.geometry.resize import Resize, ResizeStrategy
 from isthmus.language.tokenizer import IMAGE_TOKEN, load_tokenizer, token_id
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.message_parts import as_text, images_of, instructions_of
-from isthmus.modeling.pictures import image_processor_for, pictures, views_of
+from isthmus.modeling.pictures import image_processor_for, pictures, resize_of, views_of
 from isthmus.modeling.shim import AUTO_MAP, write_shim
 
 QFORMER_TOKENIZER = "qformer_tokenizer"
@@ -171,12 +171,7 @@ class IsthmusProcessor(ProcessorMixin):
     @property
     def resize(self) -> Resize:
         """How a picture is brought to the size of the model's pixels."""
-        size = self.image_processor.size
-        return Resize(
-            strategy=self.image_resize,
-            size=(int(size["width"]), int(size["height"])),
-            max_tiles=self.max_tiles,
-        )
+        return resize_of(self.image_processor, self.image_resize, self.max_tiles)
 
     def num_views(self, width: int, height: int) -> int:
         """Returns as how many images a picture of this size is shown, upright and in pixels."""

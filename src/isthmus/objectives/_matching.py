@@ -32,10 +32,8 @@ class Negatives:
 
     images: Int[Tensor, " batch"]
     texts: Int[Tensor, " batch"]
-    has_image: Bool[Tensor, " batch"]
-    """False where the batch holds no image that a text does not tell of."""
-    has_text: Bool[Tensor, " batch"]
-    """False where the batch holds no text that does not tell of an image."""
+    exist: Bool[Tensor, " batch"]
+    """False where all pairs with one of the batch are true."""
 
 
 def draw_negatives(
@@ -58,12 +56,10 @@ def draw_negatives(
         chance: whether they are drawn; else the hardest are taken.
     """
     texts, images = (negative_weights(logits, same) for logits in (image_to_text, text_to_image))
-    exists = ~same.all(dim=1)
     return Negatives(
         images=_drawn(images, chance=chance),
         texts=_drawn(texts, chance=chance),
-        has_image=exists,
-        has_text=exists,
+        exist=~same.all(dim=1),
     )
 
 
@@ -87,9 +83,8 @@ def matching_loss(
     size = len(negatives.images)
     truth = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
     truth[:size] = 1
-    counts = torch.cat(
-        [torch.ones_like(negatives.has_image), negatives.has_image, negatives.has_text]
-    ).float()
+    exist = negatives.exist.float()
+    counts = torch.cat([torch.ones_like(exist), exist, exist])
     losses = cross_entropy(logits.float(), truth, reduction="none")
     right = (logits.argmax(dim=1) == truth).float()
     return (losses * counts).sum() / counts.sum(), (right * counts).sum() / counts.sum()
