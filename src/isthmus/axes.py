@@ -162,6 +162,9 @@ class Batch:
     """What is asked about each image, for a connector that reads it, in its own vocabulary."""
     qformer_attention_mask: Int[Tensor, "images asked"] | None = None
     """1 at words, 0 at padding."""
+    segments: Int[Tensor, "batch seq"] | None = None
+    """Which of the samples in its row each position belongs to, where a row holds several; none of
+    them sees another."""
     decoded: bool = False
     """Whether a decoder writes the labels; else they stand in the text, and the position before
     each tells it."""
@@ -192,7 +195,10 @@ class Batch:
 
     def model_inputs(self) -> dict[str, Any]:
         """Returns the keyword arguments of a model's forward, without the labels."""
-        optional = ("pixel_values", "patch_features", "qformer_input_ids", "qformer_attention_mask")
+        optional = (
+            *("pixel_values", "patch_features", "segments"),
+            *("qformer_input_ids", "qformer_attention_mask"),
+        )
         return {
             "input_ids": self.input_ids,
             "attention_mask": self.attention_mask,
@@ -206,6 +212,11 @@ class Batch:
             return 0
         told = self.labels if self.decoded else self.labels[:, 1:]
         return int((told != IGNORED_LABEL).sum())
+
+    @property
+    def num_samples(self) -> int:
+        """Samples, of which a row may hold several."""
+        return len(self.ids) or len(self.input_ids)
 
     @property
     def num_positions(self) -> int:

@@ -258,6 +258,12 @@ def test_rows_without_an_image_are_left_out_and_counted(recipe: Recipe, tmp_path
     assert left_out == dict.fromkeys(expected, "image_marks")
 
 
+def test_pairs_are_not_packed(recipe: Recipe, tmp_path: Path) -> None:
+    packed = replace(recipe.stages[0], pack_tokens=64)
+    with pytest.raises(ValueError, match="compared row by row; set pack_tokens to None"):
+        train(replace(recipe, stages=(packed, recipe.stages[1])), tmp_path / "run", console=QUIET)
+
+
 def test_captions_that_are_cut_are_counted(recipe: Recipe, tmp_path: Path) -> None:
     short = replace(recipe.stages[0].model, max_caption_tokens=4)
     alone = replace(recipe.stages[0], model=None, schedule=Schedule(batch_size=4, steps=1))

@@ -75,6 +75,29 @@ def test_a_killed_run_ends_bit_equal(
     assert [line["resumed_from"] for line in lines if "resumed_from" in line] == [3, 9]
 
 
+def test_a_run_of_packed_rows_sees_every_sample_and_goes_on_when_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(
+        tmp_path, batch_size=2, checkpoint_every=0.25, pack_tokens=200, pack_images=4
+    )
+    whole, _ = _train(recipe, tmp_path / "whole")
+    (stage,) = read_description(tmp_path / "whole")["stages"]
+    assert stage["samples"] == 22
+    assert stage["rows"] < 15
+    assert whole.samples == 44
+    _train_until(monkeypatch, recipe, tmp_path / "killed", whole.steps - 1)
+    resumed, _ = _train(recipe, tmp_path / "killed", resume=True)
+    assert _bit_equal(_weights(tmp_path / "whole"), _weights(tmp_path / "killed"))
+    assert resumed.losses == whole.losses
+
+
+def test_packing_is_for_conversations(tmp_path: Path) -> None:
+    stage = tiny_recipe(tmp_path).stages[0]
+    with pytest.raises(ValueError, match="pack_images is 3, but samples are not packed"):
+        replace(stage, pack_images=3)
+
+
 def test_a_killed_run_of_two_stages_ends_bit_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

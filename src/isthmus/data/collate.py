@@ -19,7 +19,7 @@ ANSWER_STEP = 8
 
 
 def collate(
-    conversations: Sequence[EncodedConversation],
+    rows: Sequence[Sequence[EncodedConversation]],
     *,
     pad_token_id: int,
     max_length: int | None = None,
@@ -30,10 +30,10 @@ def collate(
     qformer_input_ids: Int[Tensor, "images asked"] | None = None,
     qformer_attention_mask: Int[Tensor, "images asked"] | None = None,
 ) -> Batch:
-    """Returns conversations as one batch, padded on the right to the longest of them and a little.
+    """Returns conversations as one batch, padded on the right to the longest row and a little.
 
     Args:
-        conversations: one per sample.
+        rows: the samples of each row, of which none sees another.
         pad_token_id: id written at padding, where no attention and no loss reach it.
         max_length: positions that the language model has; no padding goes beyond.
         decoded: whether the labels are what a decoder writes, and as long as they are.
@@ -45,19 +45,24 @@ def collate(
     """
 
     def padded(
-        rows: Sequence[Tensor], value: int, step: int = LENGTH_STEP
+        values: Sequence[Tensor], value: int, step: int = LENGTH_STEP
     ) -> Int[Tensor, "batch seq"]:
-        longest = max(map(len, rows))
+        longest = max(map(len, values))
         rounded = math.ceil(longest / step) * step
         length = max(longest, rounded if max_length is None else min(rounded, max_length))
         # Kept as int32 in memory, but token ids are int64 to embeddings and losses.
-        return torch.stack([pad(row.long(), (0, length - len(row)), value=value) for row in rows])
+        return torch.stack([pad(row.long(), (0, length - len(row)), value=value) for row in values])
 
-    input_ids = [conversation.input_ids for conversation in conversations]
-    labels = [conversation.labels for conversation in conversations]
+    packed = any(len(row) > 1 for row in rows)
+    whole = [joined(row) if packed else (row[0], None) for row in rows]
+    input_ids = [conversation.input_ids for conversation, _ in whole]
+    labels = [conversation.labels for conversation, _ in whole]
+    segments = [numbers for _, numbers in whole if numbers is not None]
     return Batch(
         input_ids=padded(input_ids, pad_token_id),
         attention_mask=padded([torch.ones_like(row) for row in input_ids], 0),
+        # What pads a row belongs to its first sample: a position that sees nothing is no number.
+        segments=padded(segments, 0) if packed else None,
         labels=padded(labels, IGNORED_LABEL, ANSWER_STEP if decoded else LENGTH_STEP),
         decoded=decoded,
         pixel_values=pixel_values,
@@ -66,3 +71,21 @@ def collate(
         qformer_attention_mask=qformer_attention_mask,
         ids=ids,
     )
+
+
+def joined(conversations: Sequence[EncodedConversation]) -> tuple[EncodedConversation, Tensor]:
+    """Returns conversations one after the other as one, and which of them each token belongs to.
+
+    The first token of each is no label: what stands before it is another conversation.
+
+    Shape: the second is (seq,).
+    """
+    labels = [conversation.labels.clone() for conversation in conversations]
+    for each in labels:
+        each[0] = IGNORED_LABEL
+    lengths = torch.tensor([len(conversation.input_ids) for conversation in conversations])
+    segments: Int[Tensor, " seq"] = torch.arange(len(lengths)).repeat_interleave(lengths)
+    whole = EncodedConversation(
+        torch.cat([conversation.input_ids for conversation in conversations]), torch.cat(labels)
+    )
+    return whole, segments

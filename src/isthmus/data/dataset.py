@@ -84,14 +84,30 @@ class ConversationDataset:
                 self._encoded[index] = encode(sample, self.processor, self.max_length)
             return self._encoded[index]
 
+    def token_lengths(self) -> list[int]:
+        """Returns the tokens of each example, text and visual ones; no picture is read for it."""
+        return [len(self.conversation(index).input_ids) for index in range(len(self))]
+
+    def num_images(self) -> list[int]:
+        """Returns as how many views the images of each example are shown."""
+        return [sum(num_views(sample.images, self.processor)) for sample in self.samples]
+
     def batch(self, indices: Sequence[int]) -> Batch:
         """Returns some samples as a batch; its images are pixels or looked-up features."""
-        samples = [self.samples[index] for index in indices]
+        return self.batch_of_rows([[index] for index in indices])
+
+    def batch_of_rows(self, rows: Sequence[Sequence[int]]) -> Batch:
+        """Returns a batch with several samples in a row.
+
+        Args:
+            rows: the samples of each.
+        """
+        samples = [self.samples[index] for row in rows for index in row]
         images = [path for sample in samples for path in sample.images]
         with self._tokenizing:
             asked = self.processor.asked(self._instructions(samples))
         return collate(
-            [self.conversation(index) for index in indices],
+            [[self.conversation(index) for index in row] for row in rows],
             # Any id will do for padding: no attention and no loss reaches it.
             pad_token_id=self.processor.tokenizer.pad_token_id or 0,
             max_length=self.max_length,

@@ -20,6 +20,8 @@ def epoch_batches(
 ) -> list[list[int]]:
     """Returns the batches of an epoch: each sample once, one batch perhaps short.
 
+    The very first batch of all is the longest, so that memory which does not suffice shows at once.
+
     Args:
         lengths: length of each sample in any unit; only the order matters.
         batch_size: samples in a batch.
@@ -35,6 +37,9 @@ def epoch_batches(
         cut = [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
         chance.shuffle(cut)
         batches += cut
+    if epoch == 0 and batches:
+        longest = max(range(len(batches)), key=lambda n: max(lengths[i] for i in batches[n]))
+        batches.insert(0, batches.pop(longest))
     return batches
 
 

@@ -186,7 +186,8 @@ def prepare(run: Run, number: int) -> Prepared:
         {
             "name": stage.name,
             "steps": num_steps,
-            "samples": len(data.train),
+            "samples": data.num_samples,
+            "rows": len(data.train),
             "rejected": dict(Counter(each.reason for each in data.rejected)),
             "cut": data.num_cut,
             "data": data.fingerprint,

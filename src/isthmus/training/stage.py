@@ -138,6 +138,12 @@ class Stage(Config):
     """Run the frozen vision tower once over the images, and train from its outputs on disk."""
     num_workers: int = 1
     """Threads that prepare batches ahead; 0 prepares them in the loop."""
+    pack_tokens: int | None = None
+    """Put several samples in a row of so many tokens at most, text and visual ones, so that little
+    of it is padding. The batch size counts rows then, and an epoch is as many steps as these make.
+    None gives each sample a row."""
+    pack_images: int | None = None
+    """Most views of images in such a row, where their memory is what there is least of."""
     split_answers: bool = False
     """Let the encoder of the language model read the first words of each answer, and its decoder
     write the rest: how BLIP-2 learns from captions with T5."""
@@ -161,6 +167,10 @@ class Stage(Config):
         for name in ("validate_every", "checkpoint_every"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a share in (0, 1]")
+        if self.pack_images is not None and self.pack_tokens is None:
+            raise ValueError(
+                f"pack_images is {self.pack_images}, but samples are not packed; set pack_tokens"
+            )
         if self.keep_every is not None and self.keep_every < 1:
             raise ValueError(f"keep_every is {self.keep_every}; expected 1 or more, or None")
         if self.finish == "best" and self.validation is None:

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from isthmus.data.ahead import made_ahead
 from isthmus.data.cache import cache_root
+from isthmus.data.dataset import ConversationDataset
 from isthmus.data.order import share
+from isthmus.data.packing import PackedDataset, Packing
 from isthmus.data.vetting import QUARANTINE_FILE, Rejected
 from isthmus.data.views import read_views
 from isthmus.training.examples import Dataset
@@ -40,6 +42,8 @@ class StageData:
     """Datasets of a stage."""
 
     train: Dataset
+    num_samples: int
+    """Samples to learn from, of which a row may hold several."""
     validation: Dataset | None
     fingerprint: str
     """Of the file that is learned from."""
@@ -119,6 +123,9 @@ def open_data(
                 highlight=False,
             )
     train = examples.dataset(read.samples, store)
+    num_samples = len(train)
+    if stage.pack_tokens:
+        train = _packed(train, stage)
     if num_cut := train.num_cut():
         console.print(
             f"captions longer than the model reads: {num_cut} of {len(train)}; their ends are cut",
@@ -126,6 +133,7 @@ def open_data(
         )
     return StageData(
         train=train,
+        num_samples=num_samples,
         validation=examples.dataset(validation.samples, store) if validation else None,
         fingerprint=read.fingerprint,
         validation_fingerprint=validation.fingerprint if validation else None,
@@ -133,6 +141,17 @@ def open_data(
         rejected=rejected,
         num_cut=num_cut,
     )
+
+
+def _packed(dataset: Dataset, stage: Stage) -> Dataset:
+    if not isinstance(dataset, ConversationDataset):
+        raise ValueError(
+            f"stage {stage.name!r} packs samples, but pairs of an image and a caption are compared "
+            "row by row; set pack_tokens to None"
+        )
+    assert stage.pack_tokens is not None
+    packing = Packing(max_tokens=stage.pack_tokens, max_images=stage.pack_images)
+    return PackedDataset(dataset, packing)
 
 
 def open_store(model: Model, *, tower: str, dtype: torch.dtype) -> FeatureStore:

@@ -187,7 +187,7 @@ def _count(
     pieces: Sequence[Piece], items: Sequence[Sequence[int]], accelerator: Accelerator
 ) -> StepCounts:
     real = [piece.batch for piece in pieces if piece.real]
-    samples = sum(len(batch.input_ids) for batch in real)
+    samples = sum(batch.num_samples for batch in real)
     tokens = sum(batch.num_positions for batch in real)
     held = [float(sum(column)) for column in zip(*items, strict=True)]
     *whole, samples_whole, tokens_whole = reduced(
