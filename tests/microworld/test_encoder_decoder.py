@@ -1,14 +1,11 @@
 """What the small T5 reads and writes, how answers are weighed, and how its weights are drawn."""
 
-import torch
 from transformers import AutoTokenizer
 
-from isthmus.axes import IGNORED_LABEL
 from isthmus.microworld import towers
 from isthmus.microworld.towers.corpus import Document, write_document
 from isthmus.microworld.towers.encoder_decoder import (
     EncoderDecoder,
-    line_weights,
     marking_tokenizer,
     read_and_written,
 )
@@ -41,15 +38,6 @@ def test_what_is_read_is_what_a_conversation_becomes() -> None:
     ]
     rendered = tokenizer.apply_chat_template(messages, tokenize=False)
     assert rendered == read_and_written(DOCUMENT, "in_turn")[0]
-
-
-def test_each_line_weighs_one() -> None:
-    newline, pad = 9, IGNORED_LABEL
-    labels = torch.tensor([[5, 6, newline, 4, 2, pad], [1, 2, pad, pad, pad, pad]])
-    weights = line_weights(labels, newline=newline)
-    third = 1 / 3
-    expected = [[third, third, third, 0.5, 0.5, 0], [0.5, 0.5, 0, 0, 0, 0]]
-    torch.testing.assert_close(weights, torch.tensor(expected))
 
 
 def test_marks_are_this_tokenizers_alone() -> None:

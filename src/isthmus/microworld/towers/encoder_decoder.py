@@ -16,7 +16,7 @@ from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import (
@@ -35,7 +35,7 @@ from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 Kind = Literal["numbered", "lone", "in_turn"]
 
-_ROWS, _LENGTH = 64, 192
+_ROWS, _LENGTH = 40, 192
 _WIDTH, _DEPTH, _HEADS, _FFN = 128, 4, 8, 344
 _TURNS = 8
 """Questions in a document that has several."""
@@ -60,12 +60,11 @@ class EncoderDecoder(Pretraining):
         self.steps, self.seed = steps, seed
         self.curriculum = Curriculum(level=2, patience=round(PATIENCE * steps))
         self.tokenizer = marking_tokenizer()
-        (self.newline,) = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
         torch.manual_seed(seed)
         self.model = _fresh(self.tokenizer)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy over the answers, each of which counts as one however long."""
+        """Cross-entropy over the words of the answers."""
         rng = Random(f"encoder_decoder/{self.seed}/{step}")
         # Rows of a batch are of one kind and alike in length, so little of it is padding.
         kind = rng.choices(tuple(_SHARES), list(_SHARES.values()))[0]
@@ -74,11 +73,7 @@ class EncoderDecoder(Pretraining):
         batch = list(islice(stream, rows))
         logits, labels = self._written([read_and_written(d, kind) for d in batch])
         known = labels != IGNORED_LABEL
-        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(
-            labels
-        )
-        weights = line_weights(labels, newline=self.newline)
-        loss = (losses * weights).sum() / weights.sum()
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL)
         right = ((logits.argmax(-1) == labels) | ~known).all(1)
         by_task = defaultdict(list)
         for document, is_right in zip(batch, right.tolist(), strict=True):
@@ -204,19 +199,3 @@ def read_and_written(document: Document, kind: Kind) -> tuple[str, str]:
 
 def _text(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def line_weights(
-    labels: Int[Tensor, "documents written"], *, newline: int
-) -> Float[Tensor, "documents written"]:
-    """Returns the weight of each token by which all lines count as one; 0 where nothing is written.
-
-    Args:
-        labels: `IGNORED_LABEL` where nothing is written.
-        newline: id of the token that ends a line, and belongs to it.
-    """
-    known = (labels != IGNORED_LABEL).float()
-    ends = (labels == newline).long()
-    line = ends.cumsum(1) - ends
-    sizes = torch.zeros_like(known).scatter_add_(1, line, known)
-    return known / sizes.gather(1, line).clamp(min=1)
