@@ -4,9 +4,9 @@
 
 The samples are a quarter each: text alone, and one, four and twelve questions about a picture. A
 pass over them is trained (forward, backward, optimizer) in batches of random samples and in packed
-rows, in turn; the speed-up is the median of the ratios. The prediction is the ratio of all positions, the
-padding included. Batches of both have about as many positions, and what the tower saw is kept, so
-that the language model's work is what is measured.
+rows, in turn; the speed-up is the median of the ratios. The prediction is the ratio of all
+positions, the padding included. Batches of both have about as many positions, and what the tower
+saw is kept, so that the language model's work is what is measured.
 
 `max_loss_difference` is the largest difference, in nats, between the loss of a sample in a packed
 row and alone, over six families of language models with random weights.
