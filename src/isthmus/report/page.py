@@ -42,23 +42,32 @@ class Page:
 
 def render(page: Page) -> str:
     """Returns the page as HTML; every text in it is escaped."""
-    environment = Environment(
+    kinds = dict.fromkeys(kind for item in (*page.headlines, *page.tasks) for kind in item.marks)
+    return (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            page=page,
+            kinds=list(kinds),
+            bar=_bar,
+            mark_key=mark_key,
+            line_chart=line_chart,
+            pictures=_pictures,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Returns what fills the templates of this folder."""
+    made = Environment(
         loader=PackageLoader("isthmus.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, count=_count)
-    kinds = dict.fromkeys(kind for item in (*page.headlines, *page.tasks) for kind in item.marks)
-    return environment.get_template(_TEMPLATE).render(
-        page=page,
-        kinds=list(kinds),
-        bar=_bar,
-        mark_key=mark_key,
-        line_chart=line_chart,
-        pictures=_pictures,
-    )
+    made.filters.update(percent=_percent, count=_count)
+    return made
 
 
 def write(page: Page, path: Path) -> None:

@@ -1,0 +1,47 @@
+"""`isthmus data check` tells what a file holds, in words, as JSON and as a page."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from isthmus.cli import main
+from tests.report.test_page import HOSTILE, Outline
+from tests.tiny_data import write_data
+
+
+def test_a_file_is_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
+    file, output = write_data(tmp_path / "data", 6), tmp_path / "found"
+    odd = {"id": HOSTILE, "images": [], "messages": [{"role": "user", "content": HOSTILE}]}
+    said = [{"role": "user", "content": HOSTILE}, {"role": "assistant", "content": HOSTILE}]
+    lines = [json.dumps({"id": HOSTILE, "images": [], "messages": said}), json.dumps(odd), "{"]
+    file.write_text(file.read_text() + "\n".join(lines) + "\n")
+    assert main(["data", "check", str(file), "--output", str(output)]) == 0
+    told = capsys.readouterr().out
+    assert f"7 of 9 rows of {file} can be used." in " ".join(told.split())
+    census = json.loads((output / "check.json").read_text())
+    assert (census["seen"], census["usable"]) == (9, 7)
+    assert census["quarantined"] == {"no_answer": 1, "broken_json": 1}
+    rows = [json.loads(line) for line in (output / "quarantine.jsonl").read_text().splitlines()]
+    assert [row["reason"] for row in rows] == ["no_answer", "broken_json"]
+    assert rows[0]["id"] == HOSTILE
+    page = Outline((output / "check.html").read_text())
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "7 of 9 rows can be used." in " ".join(page.text.split())
+    pictures = [tag for tag, given in page.tags if given.get("class", "") == "picture crisp"]
+    assert len(pictures) == 6
+    # Once mended, nothing of the old faults stays.
+    write_data(tmp_path / "data", 6)
+    assert main(["data", "check", str(file), "--output", str(output)]) == 0
+    assert (output / "quarantine.jsonl").read_text() == ""
+
+
+def test_what_is_no_data_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "check", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
