@@ -1,6 +1,9 @@
 """What the small T5 reads and writes, how answers are weighed, and how its weights are drawn."""
 
-from transformers import AutoTokenizer
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from isthmus.microworld import towers
 from isthmus.microworld.towers.corpus import Document, write_document
@@ -54,8 +57,23 @@ def test_tables_are_no_matrices_of_muon() -> None:
     bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
     assert id(bias) not in held
     assert id(model.shared.weight) not in held
-    assert id(model.encoder.block[0].layer[0].SelfAttention.q.weight) in held
+    assert id(model.encoder.block[0].layer[0].SelfAttention.k.weight) in held
+    asked = model.encoder.block[0].layer[0].SelfAttention.q.parametrizations.weight.original
+    assert id(asked) in held
     assert held.isdisjoint(id(p) for group in adam.param_groups for p in group["params"])
+
+
+def test_what_is_saved_is_what_was_trained(tmp_path: Path) -> None:
+    run = EncoderDecoder(steps=4, seed=0)
+    run.save(tmp_path)
+    saved = AutoModelForSeq2SeqLM.from_pretrained(tmp_path, dtype=torch.float32)
+    ids = torch.arange(8)[None]
+    with torch.no_grad():
+        ours, theirs = (
+            model(input_ids=ids, decoder_input_ids=ids).logits for model in (run.model, saved)
+        )
+    torch.testing.assert_close(theirs, ours, atol=2e-3, rtol=0)  # it is saved in half precision
+    run.loss(0)[0].backward()  # and goes on
 
 
 def test_half_of_the_heads_look_near_at_first() -> None:

@@ -18,13 +18,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Int
 from tokenizers.processors import TemplateProcessing
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 from transformers import (
     BatchEncoding,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
 )
+from transformers.models.t5.modeling_t5 import T5Attention
 
 from isthmus.axes import IGNORED_LABEL
 from isthmus.microworld.towers.corpus import SHORT_ANSWERS, Curriculum, Document, documents
@@ -130,14 +132,22 @@ class EncoderDecoder(Pretraining):
 
     def save(self, folder: Path) -> None:
         """Writes fp16 weights, config and tokenizer."""
+        weights = self.model.state_dict()
+        for name, layer in _queries(self.model).items():
+            weights[f"{name}.weight"] = layer.weight
+            del weights[f"{name}.parametrizations.weight.original"]
         half = T5ForConditionalGeneration(self.model.config)
-        half.load_state_dict(self.model.state_dict())
+        half.load_state_dict(weights)
         half.half().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
 def _fresh(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
     """A small T5, drawn as BERT and Llama are; half of its heads look near from the start.
+
+    T5 does not divide scores by the root of a head's width, but draws the maps of its queries the
+    smaller for it. With steps of one size these would soon be too large, so while they are trained
+    they are multiplied by that factor.
 
     T5 learns at which distance a head looks with steps relative to a weight's size. Ours are not,
     and from its start near zero a head would take a thousand of them to tell a thing's own words
@@ -164,6 +174,8 @@ def _fresh(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
     for weight in model.parameters():
         if weight.ndim == 2:
             torch.nn.init.normal_(weight, std=_STD)
+    for layer in _queries(model).values():
+        register_parametrization(layer, "weight", _Scaled((_WIDTH // _HEADS) ** -0.5))
     half = _HEADS // 2
     slopes = torch.tensor([*[0.0] * half, *(2.0 ** (1 - n) for n in range(half))])
     for stack, directions in ((model.encoder, 2), (model.decoder, 1)):
@@ -171,6 +183,23 @@ def _fresh(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
         distance = torch.arange(bias.shape[0]) % (bias.shape[0] // directions)
         bias.data.copy_(-distance[:, None] * slopes)
     return model
+
+
+def _queries(model: nn.Module) -> dict[str, Any]:
+    """Returns the maps of the queries by name."""
+    modules = model.named_modules()
+    return {f"{name}.q": module.q for name, module in modules if isinstance(module, T5Attention)}
+
+
+class _Scaled(nn.Module):
+    """A weight times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.factor
 
 
 def marking_tokenizer() -> PreTrainedTokenizerFast:
