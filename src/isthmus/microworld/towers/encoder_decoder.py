@@ -55,7 +55,7 @@ class EncoderDecoder(Pretraining):
         restores spans first; no dropout, since no document comes twice.
     """
 
-    learning_rate = 3e-3
+    learning_rate = 2e-3
     name = "t5"
 
     def __init__(self, *, steps: int, seed: int) -> None:
