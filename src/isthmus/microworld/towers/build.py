@@ -52,7 +52,7 @@ TOWERS: dict[str, Callable[[Path], Pretraining]] = {
         steps=750,
         seed=SEED,
     ),
-    "t5": lambda _: EncoderDecoder(steps=4000, seed=SEED),
+    "t5": lambda _: EncoderDecoder(steps=9000, seed=SEED),
 }
 
 
