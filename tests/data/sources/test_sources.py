@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from isthmus.data.faults import Fault
 from isthmus.data.sample import ImagePart, Message, Sample, Text
-from isthmus.data.sources import read
+from isthmus.data.sources import entries, read
 from tests.tiny import tiny_image
 
 MESSAGES = {
@@ -214,3 +215,100 @@ def test_a_link_may_lead_to_an_image_inside_the_root_and_nowhere_else(root: Path
     (root / "elsewhere").symlink_to(root)
     (same,) = read(file.with_name("data.json"), root / "elsewhere")
     assert same.images == sample.images
+
+
+@pytest.mark.parametrize("key", ["conversations", "conversatons", "items"])
+@pytest.mark.parametrize(("speaker", "words"), [("from", "value"), ("role", "content")])
+def test_the_dialects_of_shared_conversations(
+    root: Path, key: str, speaker: str, words: str
+) -> None:
+    told = {"human": "USER", "gpt": "ChatGPT", "system": "system"}
+    turns = [{speaker: told[turn["from"]], words: turn["value"]} for turn in LLAVA["conversations"]]
+    row = {name: value for name, value in LLAVA.items() if name != "conversations"}
+    assert _read(root, {**row, key: turns}) == _read(root, LLAVA)
+
+
+def test_texts_beside_images(root: Path) -> None:
+    row = {
+        "images": ["images/1.png", "images/2.png"],
+        "texts": [
+            {"user": "How many?", "assistant": "Two."},
+            {"user": "Sure?", "assistant": "Yes."},
+        ],
+        "source": "toy",
+        "relevance_ratings": [5, None],
+    }
+    (sample,) = _read(root, row)
+    assert sample.task == "toy"
+    assert sample.messages[0].parts == (ImagePart(), ImagePart(), Text("How many?"))
+    assert [message.text for message in sample.messages] == ["How many?", "Two.", "Sure?", "Yes."]
+    assert sample.meta == {"relevance_ratings": [5, None]}
+    (alone,) = _read(root, [{**row, "images": None}])
+    assert alone.images == ()
+    (bad,) = entries(_write(root, json.dumps([{**row, "texts": [{"user": "Hm?"}]}])), root)
+    assert isinstance(bad.content, Fault)
+
+
+def test_captions_of_an_image(root: Path) -> None:
+    row = {"id": 7, "image": "images/1.png", "caption": "a red star"}
+    (sample,) = _read(root, row)
+    assert (sample.id, sample.task) == ("7", "caption")
+    assert sample.messages == (
+        Message("user", (ImagePart(),)),
+        Message("assistant", (Text("a red star"),)),
+    )
+    (several,) = _read(root, [{**row, "caption": ["a red star", "a star"]}])
+    assert [m.text for m in several.messages if m.role == "assistant"] == ["a red star", "a star"]
+    assert several.images == sample.images
+
+
+COCO = {
+    "info": {"year": 2014},
+    "images": [
+        {"id": 9, "file_name": "images/1.png", "height": 24},
+        {"id": 4, "file_name": "images/2.png"},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 4, "caption": "A ring."},
+        {"id": 2, "image_id": 9, "caption": "A star."},
+        {"id": 3, "image_id": 4, "caption": "A blue ring."},
+    ],
+}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_captions_of_coco_are_joined_with_their_images(root: Path, indent: int | None) -> None:
+    samples = list(read(_write(root, json.dumps(COCO, indent=indent)), root))
+    assert [sample.id for sample in samples] == ["1", "2", "3"]
+    assert [sample.images[0].name for sample in samples] == ["2.png", "1.png", "2.png"]
+    assert [sample.messages[-1].text for sample in samples] == [
+        "A ring.",
+        "A star.",
+        "A blue ring.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ({"id": 1, "image_id": 5, "caption": "A ring."}, "image is None; expected a string"),
+        ({"id": 1, "image_id": 4, "bbox": [1, 2, 3, 4]}, "the keys id, image_id, bbox name no"),
+        ("a ring", "a row is 'a ring'; expected an object"),
+        ({"id": 1, "image_id": 4, "caption": 3}, "caption is 3; expected a list"),
+        ({"id": 1, "image_id": 4, "caption": " "}, "an assistant turn is empty"),
+    ],
+)
+def test_what_is_no_caption_of_coco_is_one_faulty_row(
+    root: Path, annotation: Any, reason: str
+) -> None:
+    given = {**COCO, "annotations": [COCO["annotations"][0], annotation]}
+    first, second = entries(_write(root, json.dumps(given)), root)
+    assert isinstance(first.content, Sample)
+    assert isinstance(second.content, Fault)
+    assert reason in str(second.content)
+    assert second.row == 2
+
+
+def test_lists_of_another_type_are_no_document_of_coco(root: Path) -> None:
+    with pytest.raises(ValueError, match="images is 3; expected a list"):
+        list(read(_write(root, json.dumps({**COCO, "images": 3})), root))

@@ -1,7 +1,8 @@
-"""Data files: the folder is the registry of row layouts, and a file is known by its content.
+"""Data files: the folder is the registry of layouts, and a file is known by its content.
 
-A file is a JSON array or JSON lines; the keys of a row tell its layout. A further layout is one
-more module here that binds `SOURCE` to a `Source`.
+A file is a JSON array, JSON lines, or one JSON object whose lists are joined to rows. The keys of
+an object tell its layout. A further layout is one more module here that binds `SOURCE` to a
+`Source` of rows, or `DOCUMENT` to a `Document` of them.
 """
 
 import codecs
@@ -14,7 +15,7 @@ from typing import Any, final
 from isthmus import kinds
 from isthmus.data.faults import Fault
 from isthmus.data.sample import Sample
-from isthmus.data.sources.base import Source
+from isthmus.data.sources.base import Document, Source
 
 
 @final
@@ -57,10 +58,7 @@ def entries(file: Path, image_root: Path) -> Iterator[Entry]:
     Raises:
         ValueError: the file does not exist, holds no row, or is an array that is no JSON.
     """
-    sources = {
-        source.key: source
-        for source in (kinds.load(__name__, kind).SOURCE() for kind in kinds.names(__name__))
-    }
+    sources = {key: source for source in _all("SOURCE") for key in source.keys}
     number = 0
     for number, row in _rows(file):
         name = f"{file.stem}-{number}"
@@ -75,6 +73,12 @@ def entries(file: Path, image_root: Path) -> Iterator[Entry]:
         yield Entry(number, name, content)
     if not number:
         raise ValueError(f"{file} holds no row; expected a JSON array or JSON lines")
+
+
+def _all(name: str) -> list[Any]:
+    """Returns the layouts that the modules here bind to a name."""
+    modules = [kinds.load(__name__, kind) for kind in kinds.names(__name__)]
+    return [getattr(module, name)() for module in modules if hasattr(module, name)]
 
 
 def _decoded(row: Any) -> dict[str, Any]:
@@ -111,8 +115,30 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"{file} is not JSON ({error})") from error
             yield from enumerate(rows, start=1)
+        elif (found := _document(file)) is not None:
+            kind, document = found
+            yield from enumerate(kind.rows(document), start=1)
         else:
             yield from ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
+
+
+def _document(file: Path) -> tuple[Document, dict[str, Any]] | None:
+    """Returns the object that a whole file is, with its layout; None for lines of objects."""
+    with file.open("rb") as lines:
+        first = next((line for line in lines if line.strip()), b"")
+        try:
+            value = json.loads(first)
+        except (ValueError, RecursionError):
+            if not first.lstrip(codecs.BOM_UTF8).startswith(b"{"):
+                return None
+            lines.seek(0)
+            try:  # one that is written over several lines
+                value = json.load(lines)
+            except (ValueError, RecursionError):
+                return None
+    if not isinstance(value, dict):
+        return None
+    return next(((kind, value) for kind in _all("DOCUMENT") if kind.keys <= value.keys()), None)
 
 
 def _is_array(file: Path) -> bool:

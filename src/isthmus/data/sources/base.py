@@ -1,7 +1,7 @@
-"""The contract of a data source: one row of a layout becomes one canonical sample."""
+"""The contracts of data files: a document becomes rows, and a row one canonical sample."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,20 +14,38 @@ Row = Mapping[str, Any]
 class Source(ABC):
     """Reads the rows of one layout; errors say what is wrong with the row, not where it lies."""
 
-    key: ClassVar[str]
-    """The key by which a row of this layout is known."""
+    keys: ClassVar[tuple[str, ...]]
+    """The keys by which a row of this layout is known; it has one of them."""
 
     @abstractmethod
     def sample(self, row: Row, *, name: str, image_root: Path) -> Sample:
         """Returns the sample of a row.
 
         Args:
-            row: the decoded row; it has `key`.
+            row: the decoded row; it has one of `keys`.
             name: id of the sample when the row gives none.
             image_root: folder in which every image lies.
 
         Raises:
             Fault: the row is not of this layout, or breaks a rule of `Sample`.
+        """
+
+
+class Document(ABC):
+    """Reads a file that is one JSON object, whose lists have to be joined to rows."""
+
+    keys: ClassVar[frozenset[str]]
+    """The keys by which such an object is known."""
+
+    @abstractmethod
+    def rows(self, document: Row) -> Iterator[Any]:
+        """Yields the rows, each of a layout that has a source.
+
+        Args:
+            document: the decoded object; it has all `keys`.
+
+        Raises:
+            Fault: a list is of another type.
         """
 
 

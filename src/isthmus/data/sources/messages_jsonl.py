@@ -23,7 +23,7 @@ class MessagesSource(Source):
     In place of `images`, each image part may hold its own path, under `image` or `path`.
     """
 
-    key = "messages"
+    keys = ("messages",)
 
     def sample(self, row: Row, *, name: str, image_root: Path) -> Sample:
         """Returns the sample of a row; see `Source.sample`."""
