@@ -109,7 +109,11 @@ def _execute(study: Study) -> Execute:
         samples, file = captions()
         return train_and_retrieve(samples, file=file, top=TOP)
     found = microworld_files(MicroworldData(split="test", num=NUM_QUESTIONS, tasks=TASKS))
-    return train_and_evaluate(Microworld(found.file, found.image_root), batch_size=64)
+    (stage,) = _second("microworld.blip2_causal").stages
+    assert isinstance(stage.data, MicroworldData)
+    learned = microworld_files(stage.data)
+    benchmark = Microworld(found.file, found.image_root, train_file=learned.file)
+    return train_and_evaluate(benchmark, batch_size=64)
 
 
 def _tables(study: Study, runs: Sequence[Run]) -> Iterator[StudyTable]:
@@ -119,7 +123,10 @@ def _tables(study: Study, runs: Sequence[Run]) -> Iterator[StudyTable]:
             yield tabulate(runs, metric=metric, reference="all")
         return
     pairs = {
-        "generation": [(f"without_{num}", f"with_{num}") for num in LENGTHS],
+        "generation": [
+            *((f"without_{num}", f"with_{num}") for num in LENGTHS),
+            ("blind", f"with_{LENGTHS[-1]}"),
+        ],
         "tuning": [("before", "vqa"), ("before", "captions")],
     }
     for reference, name in pairs[study]:
@@ -150,12 +157,12 @@ def retrieval() -> Arms:
 
 
 def generation(aligned: Path) -> Arms:
-    """The second stage from a first one and from nothing, in three lengths.
+    """The second stage from a first one and from nothing, in three lengths, and without pictures.
 
     Args:
         aligned: folder of the first stage's model.
     """
-    arms: dict[str, Recipe] = {}
+    arms = {"blind": _second("microworld.blip2_causal").blind()}
     for num in LENGTHS:
         fresh = _second("microworld.blip2_causal", num=num)
         arms[f"without_{num}"] = fresh

@@ -20,7 +20,8 @@ def test_one_arm_has_no_captioning() -> None:
 
 def test_with_and_without_the_first_stage_the_second_is_the_same() -> None:
     arms = generation(ALIGNED)
-    assert len(arms) == 2 * len(LENGTHS)
+    assert len(arms) == 2 * len(LENGTHS) + 1
+    assert all(stage.blind for stage in arms["blind"].stages)
     for num in LENGTHS:
         with_first, without = arms[f"with_{num}"], arms[f"without_{num}"]
         (late,), (alone,) = with_first.stages, without.stages
@@ -38,5 +39,5 @@ def test_before_tuning_nothing_has_changed() -> None:
 def test_each_seed_goes_on_from_its_own_runs(tmp_path: Path) -> None:
     first = {run.recipe.seed: run for run in runs_of("retrieval", (0, 1), tmp_path)[::2]}
     for run in runs_of("generation", (0, 1), tmp_path):
-        start = None if run.name.startswith("without") else first[run.recipe.seed].folder
+        start = None if run.name.startswith(("without", "blind")) else first[run.recipe.seed].folder
         assert run.recipe.start == start
