@@ -108,9 +108,9 @@ def blip2_alignment() -> Recipe:
 def blip2_causal() -> Recipe:
     """BLIP-2 in small: a Q-Former aligned with captions, then with a frozen language model.
 
-    Paper: BLIP-2, arXiv 2301.12597, sections 3.1 and 3.2, with a causal language model.
-    Differs: the second stage learns questions and answers, since the language model of the
-        microworld was made for conversations.
+    Paper: BLIP-2, arXiv 2301.12597, sections 3.1 and 3.2, with a causal language model. As there,
+        the second stage learns from captions alone, and questions are answered all the same.
+    Differs: the language model was made for conversations, so a caption answers a question.
     Expected: not yet measured to its end.
     Hardware: 2 CPU cores, 2 GB of memory; minutes.
     Command: `isthmus train microworld.blip2_causal --output runs/blip2_causal`
@@ -120,7 +120,7 @@ def blip2_causal() -> Recipe:
         description="BLIP-2 in small: a Q-Former aligned with captions, then with a frozen "
         "language model.",
         model=_joined("microworld:lm_chat"),
-        stages=(_first_of_two(), _generative(batch_size=4)),
+        stages=(_first_of_two(), _generative()),
     )
 
 
@@ -134,7 +134,13 @@ def blip2_instruct() -> Recipe:
     Command: `isthmus train microworld.blip2_instruct --output runs/blip2_instruct`
     """
     model = _joined("microworld:lm_chat")
-    tuned = replace(_generative(batch_size=4), name="instructions", hand_over=_blip2.WITH_TEXT)
+    tuned = replace(
+        _generative(),
+        name="instructions",
+        hand_over=_blip2.WITH_TEXT,
+        data=_questions(1200),
+        schedule=Schedule(epochs=1, batch_size=4),
+    )
     return Recipe(
         name="microworld.blip2_instruct",
         description="InstructBLIP in small: the queries read what is asked, beside the picture.",
@@ -151,14 +157,14 @@ def blip2_minigpt4() -> Recipe:
     """MiniGPT-4 in small: after the first stage, the map behind the queries learns alone.
 
     Paper: MiniGPT-4, arXiv 2304.10592, section 3.
-    Differs: the Q-Former has been through the first stage, the paper's through the second, too;
-        questions take the place of long descriptions.
+    Differs: the Q-Former has been through the first stage, the paper's through the second, too; and
+        there is no second part with long descriptions.
     Expected: not yet measured to its end.
     Hardware: 2 CPU cores, 2 GB of memory; minutes.
     Command: `isthmus train microworld.blip2_minigpt4 --output runs/blip2_minigpt4`
     """
     last = replace(
-        _generative(batch_size=4),
+        _generative(),
         name="projection",
         train=(Part(name="connector", lr=3e-3, only=("projection.*",)),),
     )
@@ -268,13 +274,13 @@ def _joined(language: str) -> ModelConfig:
     )
 
 
-def _generative(*, batch_size: int) -> Stage:
+def _generative() -> Stage:
     return Stage(
         name="generative",
         train=(Part(name="connector", lr=1e-3),),
         hand_over=_blip2.QUERIES_ALONE,
-        data=_questions(1200),
-        schedule=Schedule(epochs=1, batch_size=batch_size),
+        data=MicroworldData(split="train", num=6000, turns=1, tasks=("caption",)),
+        schedule=Schedule(epochs=1, batch_size=16),
         feature_store=True,
         log_every=20,
         num_workers=0,
