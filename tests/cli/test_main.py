@@ -10,7 +10,7 @@ from isthmus import cli
 from isthmus.cli import main
 
 COMMANDS = [
-    *("capfilt", "chat", "diff", "eval", "export", "import", "microworld"),
+    *("capfilt", "chat", "data", "diff", "eval", "export", "import", "microworld"),
     *("quickstart", "serve", "show", "study", "train"),
 ]
 ISTHMUS = Path(sys.executable).parent / "isthmus"

@@ -83,10 +83,6 @@ def survives(folder: Path, kills: list[tuple[int, str]]) -> None:
     assert len(losses[0]) == STEPS
 
 
-def test_a_kill_changes_nothing(tmp_path: Path) -> None:
-    survives(tmp_path, [(40, "writing")])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_many_kills_change_nothing(tmp_path: Path, seed: int) -> None:

@@ -20,7 +20,8 @@ def epoch_batches(
 ) -> list[list[int]]:
     """Returns the batches of an epoch: each sample once, one batch perhaps short.
 
-    The very first batch of all is the longest, so that memory which does not suffice shows at once.
+    The very first batch of all is the largest with its padding, so that memory which does not
+    suffice shows at once.
 
     Args:
         lengths: length of each sample in any unit; only the order matters.
@@ -38,8 +39,8 @@ def epoch_batches(
         chance.shuffle(cut)
         batches += cut
     if epoch == 0 and batches:
-        longest = max(range(len(batches)), key=lambda n: max(lengths[i] for i in batches[n]))
-        batches.insert(0, batches.pop(longest))
+        padded = [len(batch) * max(lengths[i] for i in batch) for batch in batches]
+        batches.insert(0, batches.pop(padded.index(max(padded))))
     return batches
 
 

@@ -139,8 +139,7 @@ def _first_stage(golden: Golden) -> Computed:
     negatives = Negatives(
         images=inputs["negative_image"],
         texts=inputs["negative_text"],
-        has_image=torch.ones(len(texts)).bool(),
-        has_text=torch.ones(len(texts)).bool(),
+        exist=torch.ones(len(texts)).bool(),
     )
     itm, _ = matching_loss(
         passes.match(FalseImages(numbers=negatives.images), texts[negatives.texts]), negatives
