@@ -92,8 +92,9 @@ def blip2_alignment() -> Recipe:
     Paper: BLIP-2, arXiv 2301.12597, section 3.1: vision tower frozen, the Q-Former started as a
         BERT. Differs: both sides of a comparison learn from it, since one process is the whole
         batch.
-    Expected: not yet measured to its end.
-    Hardware: 2 CPU cores, 1 GB of memory; minutes.
+    Expected: recall_at_1 0.93 over 1,000 test pictures whose captions differ (0.92 to 0.94 with
+        three seeds; by similarity alone 0.91 to 0.96).
+    Hardware: 2 CPU cores, 1 GB of memory; 8 minutes of one core.
     Command: `isthmus train microworld.blip2_alignment --output runs/blip2_alignment`
     """
     return Recipe(
