@@ -73,7 +73,7 @@ def test_each_fault_is_counted_by_its_reason_and_nothing_stops(file: Path) -> No
         "no_answer": 1,
         "wrong_layout": 1,
     }
-    assert [each.row for each in checked.rejected] == [number + 1 for number in sorted(bad)]
+    assert [each.row for each in checked.vetted.rejected] == [number + 1 for number in sorted(bad)]
 
 
 def test_boxes_that_cannot_be_right_are_counted(file: Path) -> None:

@@ -57,7 +57,6 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="isthmus capfilt")
     from isthmus.cli._model import open_alignment
     from isthmus.data.pairs import pairs_of
-    from isthmus.data.sample import Sample
     from isthmus.data.vetting import vet
     from isthmus.evaluation.capfilt import Settings, filter_captions
 
@@ -80,12 +79,8 @@ def main(arguments: Sequence[str]) -> None:
             f"{options.judge} writes no captions; name a --captioner, or choose among those that "
             "are there with --candidates 0"
         )
-
-    def check(sample: Sample) -> None:
-        pairs_of(sample)
-
     about = {"tried": "to filter captions"}
-    vetted = vet(options.data, root, check=check, about=about, console=shown)
+    vetted = vet(options.data, root, check=pairs_of, about=about, console=shown)
     vetted.write(options.output.parent)
     vetted.check_share(options.max_bad_share)
     counts = filter_captions(

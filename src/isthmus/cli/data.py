@@ -31,7 +31,7 @@ def check(
         image_root: Folder that the image paths start from; the folder of the file when left out.
     """
     from isthmus.data.check import check as look
-    from isthmus.data.vetting import QUARANTINE_FILE, Vetted
+    from isthmus.data.vetting import QUARANTINE_FILE
     from isthmus.report.data_page import DATA_PAGE_FILE, data_page, write_data_page
 
     console = plain()
@@ -39,7 +39,7 @@ def check(
     checked = look(file, root, console=console if console.is_terminal else None)
     output.mkdir(parents=True, exist_ok=True)
     (output / QUARANTINE_FILE).write_text("", encoding="utf-8")
-    Vetted(samples=checked.samples, rejected=checked.rejected).write(output)
+    checked.vetted.write(output)
     text = json.dumps(checked.census.to_dict(), indent=2)
     (output / CHECK_FILE).write_text(f"{text}\n", encoding="utf-8")
     write_data_page(data_page(checked, file), output / DATA_PAGE_FILE)

@@ -31,15 +31,13 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus export")
     from isthmus.cli._quiet import hush_libraries
-    from isthmus.modeling.configuration_isthmus import IsthmusConfig
-    from isthmus.modeling.loading import kind_of, load, load_alignment
+    from isthmus.modeling.loading import load_any
     from isthmus.shipping.export import export
     from isthmus.shipping.imported import check_empty
 
     hush_libraries()
     check_empty(options.output)  # it shows before the model is loaded
-    opened = load if kind_of(options.model) is IsthmusConfig else load_alignment
-    model, processor = opened(options.model)
+    model, processor = load_any(options.model)
     console = plain()
     for note in export(model, processor, options.to, options.output):
         console.print(f"Note: {note}.")

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from isthmus.data.images import upright_size
 from isthmus.data.sample import Sample
-from isthmus.data.vetting import Rejected, vet
+from isthmus.data.vetting import Vetted, vet
 from isthmus.geometry.boxes import Box, intersection, parse_boxes
 
 _LEAST_AREA = 1e-4
@@ -114,10 +114,8 @@ class Checked:
     """A data file, checked."""
 
     census: Census
-    samples: Sequence[Sample]
-    """Those that can be used."""
-    rejected: Sequence[Rejected]
-    """Rows that cannot."""
+    vetted: Vetted
+    """Its samples that can be used, and the rows that cannot."""
 
 
 def check(file: Path, image_root: Path, *, console: Console | None = None) -> Checked:
@@ -153,7 +151,7 @@ def check(file: Path, image_root: Path, *, console: Console | None = None) -> Ch
             samples=_repeats((sample.images, sample.messages) for sample in samples),
         ),
     )
-    return Checked(census=census, samples=samples, rejected=vetted.rejected)
+    return Checked(census=census, vetted=vetted)
 
 
 def _nothing(sample: Sample) -> None:

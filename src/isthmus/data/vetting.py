@@ -30,7 +30,7 @@ QUARANTINE_FILE = "quarantine.jsonl"
 MAX_BAD_SHARE = 0.05
 """Share of faulty rows above which something is wrong with the whole file, and not with rows."""
 
-Check = Callable[[Sample], None]
+Check = Callable[[Sample], object]
 """Tries a sample; raises a `Fault` when it cannot be used."""
 
 
@@ -183,7 +183,7 @@ class _Trial:
         return _fault_of(self._check, entry.content)
 
 
-def _fault_of(check: Callable[[Any], None], value: Any) -> Fault | None:
+def _fault_of(check: Callable[[Any], object], value: Any) -> Fault | None:
     try:
         check(value)
     except Fault as fault:

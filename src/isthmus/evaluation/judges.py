@@ -130,8 +130,8 @@ class TwoTowers:
         self, images: Sequence[Path], texts: Sequence[str], pairs: Int[Tensor, "pairs 2"]
     ) -> list[float]:
         """Compares each pair."""
-        seen = self._unit(self.model.get_image_features(**self._pixels(images)))
-        read = self._unit(self.model.get_text_features(**self._words(texts)))
+        seen = _unit(self.model.get_image_features(**self._pixels(images)))
+        read = _unit(self.model.get_text_features(**self._words(texts)))
         return (seen[pairs[:, 0]] * read[pairs[:, 1]]).sum(-1).tolist()
 
     @property
@@ -158,7 +158,8 @@ class TwoTowers:
             return_tensors="pt",
         ).to(self.model.device)
 
-    def _unit(self, given: Any) -> Tensor:
-        """Returns vectors of length one, out of whatever the library hands them in."""
-        vectors = given if isinstance(given, Tensor) else given.pooler_output
-        return torch.nn.functional.normalize(vectors.float(), dim=-1)
+
+def _unit(given: Any) -> Tensor:
+    """Returns vectors of length one, out of whatever the library hands them in."""
+    vectors = given if isinstance(given, Tensor) else given.pooler_output
+    return torch.nn.functional.normalize(vectors.float(), dim=-1)

@@ -59,6 +59,20 @@ def load_alignment(
     return _filled(IsthmusForAlignment, Path(path), config, dtype), processor
 
 
+def load_any(path: str | PathLike[str], *, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+    """Returns the model of a saved folder, whichever it holds, and its processor.
+
+    Args:
+        path: see `load` and `load_alignment`.
+        dtype: of the weights; as saved by default.
+
+    Raises:
+        ValueError: see `load` and `load_alignment`.
+    """
+    kind: Any = load_alignment if kind_of(path) is IsthmusAlignmentConfig else load
+    return kind(path, dtype=dtype)
+
+
 def kind_of(path: str | PathLike[str]) -> type[IsthmusConfig] | type[IsthmusAlignmentConfig]:
     """Returns what a saved folder holds: a model that answers, or one that compares.
 

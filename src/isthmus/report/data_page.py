@@ -45,7 +45,7 @@ def data_page(checked: Checked, file: Path, *, seed: int = 0) -> DataPage:
         seed: of the choice of the samples that are shown.
     """
     census, lengths = checked.census, checked.census.lengths
-    num = min(SHOWN, len(checked.samples))
+    num = min(SHOWN, len(checked.vetted.samples))
     spreads = {
         "answers of a sample": lengths.turns,
         "images of a sample": lengths.images,
@@ -70,9 +70,9 @@ def data_page(checked: Checked, file: Path, *, seed: int = 0) -> DataPage:
             "Boxes": _numbers(asdict(census.boxes)),
             "Duplicates": _numbers(asdict(census.duplicates)),
         },
-        samples=tuple(Random(seed).sample(list(checked.samples), num)),
-        rejected=tuple(checked.rejected[:FAULTS_SHOWN]),
-        num_rejected=len(checked.rejected),
+        samples=tuple(Random(seed).sample(list(checked.vetted.samples), num)),
+        rejected=tuple(checked.vetted.rejected[:FAULTS_SHOWN]),
+        num_rejected=len(checked.vetted.rejected),
     )
 
 

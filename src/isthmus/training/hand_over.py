@@ -6,8 +6,7 @@ from typing import Any
 import torch
 
 from isthmus.keys import KeyMap, fits
-from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
-from isthmus.modeling.loading import kind_of, load, load_alignment
+from isthmus.modeling.loading import load_any
 from isthmus.modeling.weights import put_weights
 from isthmus.training.models import HandOver
 
@@ -61,7 +60,6 @@ def start_from(target: Any, folder: Path, plan: HandOver | None) -> None:
         raise ValueError(
             f"the start {folder} is no folder; name that of a trained model with --start"
         )
-    load_any = load_alignment if kind_of(folder) is IsthmusAlignmentConfig else load
     source, _ = load_any(folder, dtype=torch.float32)
     if plan is not None:
         hand_over(source, target, plan)

@@ -1,8 +1,10 @@
 """What the tower LMs read: scenes in words with many questions each, and tasks without a scene."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from statistics import fmean
 from typing import final
 
 from isthmus.microworld.scene import MAX_THINGS, draw_scene
@@ -86,6 +88,18 @@ class Curriculum:
     def mean(self) -> float:
         """Mean accuracy of the tasks, each counted once however often it is asked."""
         return sum(self.accuracy.values()) / max(1, len(self.accuracy))
+
+    def observe_answers(self, told: Iterable[tuple[Document, bool]]) -> None:
+        """Takes in a batch's short answers at the present level.
+
+        Args:
+            told: documents, each with whether its first answer is right.
+        """
+        by_task = defaultdict(list)
+        for document, is_right in told:
+            if document.num_things == self.level and document.task in SHORT_ANSWERS:
+                by_task[document.task].append(float(is_right))
+        self.observe({task: fmean(found) for task, found in by_task.items()})
 
     def observe(self, accuracy: dict[str, float]) -> None:
         """Takes in a batch's accuracy by task, at the present level, of first answers.

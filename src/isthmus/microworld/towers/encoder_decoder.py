@@ -5,7 +5,6 @@ the last answer. So a document teaches one answer, where a causal model learns f
 more in one pass, most documents ask numbered questions and get numbered answers.
 """
 
-from collections import defaultdict
 from copy import deepcopy
 from dataclasses import asdict
 from itertools import islice
@@ -29,7 +28,7 @@ from transformers import (
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from isthmus.axes import IGNORED_LABEL
-from isthmus.microworld.towers.corpus import SHORT_ANSWERS, Curriculum, Document, documents
+from isthmus.microworld.towers.corpus import Curriculum, Document, documents
 from isthmus.microworld.towers.language import PATIENCE, exam
 from isthmus.microworld.towers.pretrain import Pretraining
 from isthmus.microworld.towers.tokenizer import BEGIN, END
@@ -74,18 +73,14 @@ class EncoderDecoder(Pretraining):
         stream = documents(rng, self.curriculum, chat=False, turns=turns)
         batch = list(islice(stream, rows))
         logits, labels = self._written([read_and_written(d, kind) for d in batch])
-        known = labels != IGNORED_LABEL
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL)
-        right = ((logits.argmax(-1) == labels) | ~known).all(1)
-        by_task = defaultdict(list)
-        for document, is_right in zip(batch, right.tolist(), strict=True):
-            at_level = document.num_things == self.curriculum.level
-            if at_level and document.task in SHORT_ANSWERS and kind == "lone":
-                by_task[document.task].append(float(is_right))
-        self.curriculum.observe({task: fmean(found) for task, found in by_task.items()})
+        right = _right(logits, labels)
+        # Of the others, the answer that is told is not the first.
+        told = zip(batch, right, strict=True) if kind == "lone" else ()
+        self.curriculum.observe_answers(told)
         return loss, {
             "loss": loss.item(),
-            "accuracy": right.float().mean().item(),
+            "accuracy": fmean(right),
             "tasks": self.curriculum.mean,
             "level": self.curriculum.level,
         }
@@ -127,7 +122,7 @@ class EncoderDecoder(Pretraining):
         for start in range(0, len(batch), _ROWS):
             asked = [read_and_written(d, "lone") for d in batch[start : start + _ROWS]]
             logits, labels = self._written(asked)
-            rights += ((logits.argmax(-1) == labels) | (labels == IGNORED_LABEL)).all(1).tolist()
+            rights += _right(logits, labels)
         return rights
 
     def save(self, folder: Path) -> None:
@@ -140,6 +135,11 @@ class EncoderDecoder(Pretraining):
         half.load_state_dict(weights)
         half.half().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def _right(logits: Tensor, labels: Int[Tensor, "documents written"]) -> list[bool]:
+    """Whether each document is written to the letter, given what is written before."""
+    return ((logits.argmax(-1) == labels) | (labels == IGNORED_LABEL)).all(1).tolist()
 
 
 def _fresh(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:

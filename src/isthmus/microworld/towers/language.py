@@ -1,13 +1,12 @@
 """The microworld's language models: a small Llama that answers about scenes told in words."""
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import accumulate, islice
 from pathlib import Path
 from random import Random
-from statistics import fmean
 from typing import Any, final
 
 import torch
@@ -18,7 +17,6 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from isthmus.microworld.scene import MAX_THINGS, draw_scene
 from isthmus.microworld.tasks import VQA, questions
 from isthmus.microworld.towers.corpus import (
-    SHORT_ANSWERS,
     Curriculum,
     Document,
     documents,
@@ -76,12 +74,8 @@ class LanguageModeling(Pretraining):
         right = (logits.argmax(-1) == targets) * weights
         exact = ((right * first).sum(1) > 0.999).tolist()
         whole = ((weights * first).sum(1) > 0.999).tolist()  # not cut off
-        by_task = defaultdict(list)
-        for document, is_exact, is_whole in zip(batch, exact, whole, strict=True):
-            at_level = document.num_things == self.curriculum.level
-            if at_level and is_whole and document.task in SHORT_ANSWERS:
-                by_task[document.task].append(float(is_exact))
-        self.curriculum.observe({task: fmean(found) for task, found in by_task.items()})
+        told = zip(batch, exact, whole, strict=True)
+        self.curriculum.observe_answers((it, right) for it, right, is_whole in told if is_whole)
         return loss, {
             "loss": on_answers.item(),
             "accuracy": (right.sum() / weights.sum()).item(),
