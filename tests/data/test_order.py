@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.data.order import Order, epoch_batches, share
+from isthmus.data.order import epoch_batches, share
 
 
 @given(
@@ -32,16 +32,6 @@ def test_seed_and_epoch_change_the_order() -> None:
         for epoch in (0, 1)
     }
     assert len(orders) == 4
-
-
-def test_a_step_does_not_depend_on_the_steps_before() -> None:
-    lengths = [Random(i).randint(1, 90) for i in range(50)]
-    whole = Order(lengths, batch_size=8, seed=3)
-    batches = [whole.batch(step) for step in range(20)]
-    assert whole.steps_per_epoch == 7
-    for step in (19, 2, 7):
-        assert Order(lengths, batch_size=8, seed=3).batch(step) == batches[step]
-    assert batches[:7] != batches[7:14]
 
 
 def test_samples_of_one_length_share_batches_and_lengths_do_not_ascend() -> None:

@@ -14,7 +14,11 @@ ITEMS_AHEAD = 4
 
 
 def made_ahead(
-    make: Callable[[Item], Made], items: Iterable[Item], num_workers: int
+    make: Callable[[Item], Made],
+    items: Iterable[Item],
+    num_workers: int,
+    *,
+    ahead: int = ITEMS_AHEAD,
 ) -> Iterator[Made]:
     """Yields what is made of each item, in order, the next ones being made meanwhile.
 
@@ -24,6 +28,7 @@ def made_ahead(
         num_workers: threads that make; 0 makes each item when it is asked for. Threads and not
             processes, since decoding, resizing and tokenizing leave Python's lock, and a process
             would cost its start and a copy of each batch.
+        ahead: items made before they are asked for, or as many as there are workers.
     """
     if num_workers == 0:
         yield from map(make, items)
@@ -32,7 +37,7 @@ def made_ahead(
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="isthmus-data")
     try:
         coming: deque[Future[Made]] = deque(
-            pool.submit(make, item) for item in islice(remaining, max(ITEMS_AHEAD, num_workers))
+            pool.submit(make, item) for item in islice(remaining, max(ahead, num_workers))
         )
         while coming:
             made = coming.popleft().result()

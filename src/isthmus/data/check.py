@@ -6,18 +6,23 @@ A run refuses a file of which a large share cannot be used. This tells why, so i
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
+from random import Random
 from statistics import median
+from types import MappingProxyType
 from typing import Any, final
 
 from rich.console import Console
 
 from isthmus.data.images import upright_size
+from isthmus.data.media import digest_of
+from isthmus.data.mixture.dataset import DataSet
+from isthmus.data.mixture.usable import usable
 from isthmus.data.sample import Sample
 from isthmus.data.vetting import Vetted, vet
 from isthmus.geometry.boxes import Box, intersection, parse_boxes
 
+_ABOUT = {"tried": "to check"}
 _LEAST_AREA = 1e-4
 """Share of a picture below which a box is hardly more than a point."""
 
@@ -93,6 +98,8 @@ class Census:
     usable: int
     quarantined: Mapping[str, int]
     """Rows that cannot be used, by reason."""
+    filtered: Mapping[str, int]
+    """Rows that are not asked for, by reason."""
     tasks: Mapping[str, int]
     """Usable samples by task; the name is empty where a row tells none."""
     lengths: Lengths
@@ -131,14 +138,32 @@ def check(file: Path, image_root: Path, *, console: Console | None = None) -> Ch
     Raises:
         ValueError: the file does not exist, holds no row, or is an array that is no JSON.
     """
-    vetted = vet(file, image_root, check=_nothing, about={"tried": "to check"}, console=console)
+    vetted = vet(file, image_root, check=_nothing, about=_ABOUT, console=console)
+    return Checked(census=_census(vetted), vetted=vetted)
+
+
+def check_dataset(dataset: DataSet, *, console: Console | None = None) -> Checked:
+    """Does the same for a data set of a mixture, whose facts are told by the first template.
+
+    Args:
+        dataset: opened.
+        console: where a bar shows how far it is.
+    """
+    tried = usable(dataset, check=_nothing, about=_ABOUT, console=console)
+    samples = [dataset.told(told, Random(0)) for told in tried.contents.values()]
+    vetted = Vetted(samples=samples, rejected=tried.rejected)
+    return Checked(census=_census(vetted, tried.filtered), vetted=vetted)
+
+
+def _census(vetted: Vetted, filtered: Mapping[str, int] = MappingProxyType({})) -> Census:
     samples = vetted.samples
     paths = list(dict.fromkeys(path for sample in samples for path in sample.images))
     sizes = {path: upright_size(path) for path in paths}
-    census = Census(
-        seen=len(samples) + len(vetted.rejected),
+    return Census(
+        seen=len(samples) + len(vetted.rejected) + sum(filtered.values()),
         usable=len(samples),
         quarantined=vetted.counts,
+        filtered=dict(filtered),
         tasks=dict(Counter(sample.task for sample in samples).most_common()),
         lengths=_lengths(samples),
         image_files=len(paths),
@@ -147,11 +172,10 @@ def check(file: Path, image_root: Path, *, console: Console | None = None) -> Ch
         boxes=_boxes(samples, sizes),
         duplicates=Duplicates(
             ids=_repeats(sample.id for sample in samples),
-            images=_repeats(sha256(path.read_bytes()).digest() for path in paths),
+            images=_repeats(digest_of(path) for path in paths),
             samples=_repeats((sample.images, sample.messages) for sample in samples),
         ),
     )
-    return Checked(census=census, vetted=vetted)
 
 
 def _nothing(sample: Sample) -> None:
@@ -176,7 +200,9 @@ def _boxes(samples: Sequence[Sample], sizes: Mapping[Path, tuple[int, int]]) -> 
     for sample in samples:
         for message in sample.messages:
             if message.role == "assistant":
-                found = parse_boxes(message.text)
+                # Percent or per mille: the text does not say which, but only one of them is read.
+                told = (parse_boxes(message.text, digits=digits) for digits in (2, 3))
+                found = min(told, key=lambda each: len(each.unread))
                 counts["written"] += len(found.boxes)
                 counts["unread"] += len(found.unread)
         try:

@@ -1,9 +1,10 @@
 """Samples to batches; a conversation is encoded once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, UInt8
@@ -12,10 +13,13 @@ from torch import Tensor
 from isthmus.axes import Batch
 from isthmus.data.collate import collate
 from isthmus.data.conversation import EncodedConversation, encode, examples
+from isthmus.data.faults import Fault, NothingReadable
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample, instructions
 from isthmus.data.views import num_views, read_views
 
+OnFault = Callable[[int, Fault], None]
+"""Is told of an example whose images cannot be read, by its index."""
 Features = Callable[[Sequence[Path]], Float[Tensor, "images seen d_vision"]]
 """Looks up what a frozen tower saw of images, so that their pixels need not be read."""
 
@@ -38,6 +42,9 @@ class ConversationDataset:
         *,
         max_length: int | None = None,
         features: Features | None = None,
+        encoded: Sequence[EncodedConversation] = (),
+        tokenizing: AbstractContextManager[Any] | None = None,
+        on_fault: OnFault | None = None,
     ):
         """Holds the samples; nothing is read or encoded before it is asked for.
 
@@ -46,14 +53,19 @@ class ConversationDataset:
             processor: encodes both.
             max_length: longest conversation the language model takes, in tokens.
             features: looked up instead of reading pixels.
+            encoded: what `encode` gives for each example, if that is known already.
+            tokenizing: held while the tokenizer is used, where others use it meanwhile.
+            on_fault: is told of examples whose images cannot be read, and which batches then lack;
+                without it the fault is raised.
         """
         self.samples = examples(samples, processor)
         self.processor = processor
         self.max_length = max_length
         self.features = features
-        self._encoded: dict[int, EncodedConversation] = {}
+        self.on_fault = on_fault
+        self._encoded: dict[int, EncodedConversation] = dict(enumerate(encoded))
         # A fast tokenizer refuses to be used by two threads at once.
-        self._tokenizing = Lock()
+        self._tokenizing = tokenizing or Lock()
 
     def __len__(self) -> int:
         """Returns the number of examples."""
@@ -92,8 +104,17 @@ class ConversationDataset:
         """Returns as how many views the images of each example are shown."""
         return [sum(num_views(sample.images, self.processor)) for sample in self.samples]
 
+    def held(self, indices: Sequence[int]) -> int:
+        """Returns how many samples some examples are."""
+        return len(indices)
+
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Returns some samples as a batch; its images are pixels or looked-up features."""
+        """Returns some samples as a batch; its images are pixels or looked-up features.
+
+        Raises:
+            Fault: an image cannot be read, and nobody is told of faults.
+            NothingReadable: the images of none of them can be read.
+        """
         return self.batch_of_rows([[index] for index in indices])
 
     def batch_of_rows(self, rows: Sequence[Sequence[int]]) -> Batch:
@@ -101,8 +122,17 @@ class ConversationDataset:
 
         Args:
             rows: the samples of each.
+
+        Raises:
+            Fault: an image cannot be read, and nobody is told of faults.
+            NothingReadable: the images of none of them can be read.
         """
+        seen = {index: self._pixels(index) for row in rows for index in row}
+        kept = [[index for index in row if seen[index] is not None] for row in rows]
+        if not (rows := [row for row in kept if row]):
+            raise NothingReadable
         samples = [self.samples[index] for row in rows for index in row]
+        pixels = [views for row in rows for index in row for views in seen[index] or ()]
         images = [path for sample in samples for path in sample.images]
         with self._tokenizing:
             asked = self.processor.asked(self._instructions(samples))
@@ -113,13 +143,29 @@ class ConversationDataset:
             max_length=self.max_length,
             decoded=self.processor.is_encoder_decoder,
             ids=tuple(sample.id for sample in samples),
-            pixel_values=self._pixels(images) if images and self.features is None else None,
+            pixel_values=torch.cat(pixels) if pixels else None,
             patch_features=self.features(images) if images and self.features else None,
             **asked,
         )
 
-    def _pixels(self, paths: Sequence[Path]) -> UInt8[Tensor, "images 3 height width"]:
-        return torch.cat([read_views(path, self.processor) for path in paths])
+    def _pixels(self, index: int) -> list[UInt8[Tensor, "images 3 height width"]] | None:
+        """Returns the views of each image of an example, none where features are looked up.
+
+        Returns:
+            None when one of them cannot be read.
+        """
+        if self.features is not None:
+            return []
+        try:
+            images = self.samples[index].images
+            # An image that is shown as a clip is decoded once.
+            views = {path: read_views(path, self.processor) for path in dict.fromkeys(images)}
+            return [views[path] for path in images]
+        except Fault as fault:
+            if self.on_fault is None:
+                raise
+            self.on_fault(index, fault)
+            return None
 
     def _instructions(self, samples: Sequence[Sample]) -> list[str]:
         """Returns what is asked about each view of each image."""

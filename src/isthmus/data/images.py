@@ -9,11 +9,17 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
+from isthmus.data import media
 from isthmus.data.faults import Fault, Reason
+from isthmus.data.video import parse_frame_path, read_frame
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is read, whatever a file is called. Pillow knows more, but it hands PostScript, which is a
 programming language, to another program."""
+
+MAX_PIXELS = 178_956_970
+"""Width times height of the largest picture that is decoded, half a GiB in RGB: a small file can
+claim any size. Pillow stops here, too, unless a library in the same process told it not to."""
 
 _TURN = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -43,6 +49,8 @@ def readable(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except Fault:
+        raise
     except Exception as error:  # a decoder fed with noise raises anything
         raise Fault(_reason(error), f"{name} cannot be read: {error}") from error
 
@@ -52,14 +60,14 @@ def opened(source: Path | BytesIO, name: str) -> Iterator[Image.Image]:
     """Opens a picture and reads it to its end.
 
     Args:
-        source: path of a file, or its content.
+        source: path of an image, also of one inside another file, or its content.
         name: what the error calls the picture.
 
     Raises:
         Fault: it cannot be read.
     """
     with readable(name):
-        image = Image.open(source, formats=FORMATS)
+        image = _unread(source, name)
     with image:
         with readable(name):
             image.load()
@@ -74,7 +82,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     Raises:
         Fault: the file is no image that Pillow can read.
     """
-    with readable(f"the image {path}"), Image.open(path, formats=FORMATS) as image:
+    with readable(f"the image {path}"), _unread(path, f"the image {path}") as image:
         width, height = image.size
         is_sideways = _orientation(image) in _SIDEWAYS
     return (height, width) if is_sideways else (width, height)
@@ -103,10 +111,25 @@ def check_image(path: Path) -> None:
     Raises:
         Fault: it cannot be read.
     """
-    if path.stat().st_size == 0:
-        raise Fault("image_empty", f"the image {path} is an empty file; save it again")
     with opened(path, f"the image {path}") as image:
         as_seen(image)
+
+
+def _unread(source: Path | BytesIO, name: str) -> Image.Image:
+    """Returns a picture of which no pixel is decoded; only here does a path become a picture."""
+    if isinstance(source, Path) and (frame := parse_frame_path(source)) and not source.is_file():
+        return read_frame(*frame)
+    content = media.opened(source) if isinstance(source, Path) else source
+    image = Image.open(content, formats=FORMATS)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        image.close()
+        raise Fault(
+            "image_too_large",
+            f"{name} has {width} x {height} pixels; expected at most {MAX_PIXELS} in all; "
+            "store it smaller",
+        )
+    return image
 
 
 def _orientation(image: Image.Image) -> int:

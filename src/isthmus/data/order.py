@@ -6,10 +6,9 @@ batches, that sorting stays within windows of a shuffled epoch, and the batches 
 shuffled again.
 """
 
-import math
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
-from typing import final
 
 WINDOW = 32
 """Batches within which samples are sorted by length; wider saves more padding but mixes less."""
@@ -44,31 +43,29 @@ def epoch_batches(
     return batches
 
 
+def even_batches(lengths: Sequence[int], num: int, *, seed: int, window: int) -> list[list[int]]:
+    """Returns the samples of a window in so many batches, whose sizes differ by one at most.
+
+    Samples of about one length share a batch. The first batch of the first window is the largest of
+    them with its padding, so that memory which does not suffice shows soon.
+
+    Args:
+        lengths: length of each sample in any unit; only the order matters.
+        num: batches; fewer come of it where there are fewer samples.
+        seed: source of chance.
+        window: windows differ by this number.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    bounds = [len(order) * n // num for n in range(num + 1)]
+    batches = [order[start:end] for start, end in pairwise(bounds) if start < end]
+    Random(f"window {seed} {window}").shuffle(batches)
+    if window == 0 and batches:
+        padded = [len(batch) * max(lengths[i] for i in batch) for batch in batches]
+        batches.insert(0, batches.pop(padded.index(max(padded))))
+    return batches
+
+
 def share(batch: Sequence[int], *, pieces: int, piece: int) -> list[int]:
     """Returns one of `pieces` contiguous parts of a batch; their sizes differ by one at most."""
     start, end = (len(batch) * i // pieces for i in (piece, piece + 1))
     return list(batch[start:end])
-
-
-@final
-class Order:
-    """The batches of a whole run, by step."""
-
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int):
-        """Plans over samples of these lengths; see `epoch_batches`."""
-        self.lengths = lengths
-        self.batch_size = batch_size
-        self.seed = seed
-        self.steps_per_epoch = math.ceil(len(lengths) / batch_size)
-        self._epoch = -1
-        self._batches: list[list[int]] = []
-
-    def batch(self, step: int) -> list[int]:
-        """Returns the samples of a step, counted from 0 over all epochs."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._batches = epoch_batches(
-                self.lengths, batch_size=self.batch_size, seed=self.seed, epoch=epoch
-            )
-        return self._batches[position]

@@ -124,6 +124,10 @@ class PackedDataset:
         """Returns the tokens of each row."""
         return [sum(self._lengths[index] for index in row) for row in self.rows]
 
+    def held(self, indices: Sequence[int]) -> int:
+        """Returns how many samples some rows hold."""
+        return sum(len(self.rows[index]) for index in indices)
+
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Returns some rows as a batch."""
+        """Returns some rows as a batch; see `ConversationDataset.batch_of_rows`."""
         return self.dataset.batch_of_rows([self.rows[index] for index in indices])

@@ -6,6 +6,7 @@ against each other knows which of them are true though nobody wrote them down.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +18,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from isthmus.axes import Batch
-from isthmus.data.dataset import Features
-from isthmus.data.faults import Fault
+from isthmus.data.dataset import Features, OnFault
+from isthmus.data.faults import Fault, NothingReadable
 from isthmus.data.processor import ImageProcessor
 from isthmus.data.sample import Sample
 from isthmus.data.views import read_views
@@ -91,6 +92,8 @@ class PairDataset:
         processor: PairProcessor,
         *,
         features: Features | None = None,
+        tokenizing: AbstractContextManager[Any] | None = None,
+        on_fault: OnFault | None = None,
     ):
         """Holds the pairs; nothing is read before it is asked for.
 
@@ -98,6 +101,9 @@ class PairDataset:
             samples: of one image each.
             processor: encodes images and captions.
             features: looked up instead of reading pixels.
+            tokenizing: held while the tokenizer is used, where others use it meanwhile.
+            on_fault: is told of pairs whose image cannot be read, and which batches then lack;
+                without it the fault is raised.
 
         Raises:
             Fault: a sample shows no image, or several.
@@ -105,8 +111,9 @@ class PairDataset:
         self.pairs = [pair for sample in samples for pair in pairs_of(sample)]
         self.processor = processor
         self.features = features
+        self.on_fault = on_fault
         # A fast tokenizer refuses to be used by two threads at once.
-        self._tokenizing = Lock()
+        self._tokenizing = tokenizing or Lock()
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
@@ -121,25 +128,46 @@ class PairDataset:
         """Returns one length for all, so that chance alone decides which pairs share a batch."""
         return [1] * len(self.pairs)
 
+    def held(self, indices: Sequence[int]) -> int:
+        """Returns how many pairs some examples are."""
+        return len(indices)
+
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Returns some pairs as a batch; its images are pixels or looked-up features."""
-        pairs = [self.pairs[index] for index in indices]
+        """Returns some pairs as a batch; its images are pixels or looked-up features.
+
+        Raises:
+            Fault: an image cannot be read, and nobody is told of faults.
+            NothingReadable: none of the images can be read.
+        """
+        shown = {} if self.features else self._pixels(indices)
+        pairs = [self.pairs[i] for i in indices if self.features or self.pairs[i].image in shown]
+        if not pairs:
+            raise NothingReadable
         images = [pair.image for pair in pairs]
         with self._tokenizing:
             texts = self.processor.texts([pair.caption for pair in pairs])
         return Batch(
             input_ids=texts["input_ids"],
             attention_mask=texts["attention_mask"],
-            pixel_values=None if self.features else self._pixels(images),
+            pixel_values=torch.cat([shown[path] for path in images]) if shown else None,
             patch_features=self.features(images) if self.features else None,
             image_ids=_numbers(map(str, images)),
             text_ids=_numbers(pair.caption.casefold() for pair in pairs),
             ids=tuple(pair.id for pair in pairs),
         )
 
-    def _pixels(self, paths: Sequence[Path]) -> UInt8[Tensor, "images 3 height width"]:
-        shown = {path: read_views(path, self.processor) for path in dict.fromkeys(paths)}
-        return torch.cat([shown[path] for path in paths])
+    def _pixels(self, indices: Sequence[int]) -> dict[Path, UInt8[Tensor, "1 3 height width"]]:
+        """Returns the images of pairs that can be read; each is read once."""
+        first = {self.pairs[index].image: index for index in reversed(indices)}
+        shown = {}
+        for path, index in first.items():
+            try:
+                shown[path] = read_views(path, self.processor)
+            except Fault as fault:
+                if self.on_fault is None:
+                    raise
+                self.on_fault(index, fault)
+        return shown
 
 
 def _numbers(names: Any) -> Tensor:

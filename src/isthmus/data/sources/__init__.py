@@ -7,13 +7,15 @@ an object tell its layout. A further layout is one more module here that binds `
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
 from isthmus import kinds
 from isthmus.data.faults import Fault
+from isthmus.data.lines import Lines, number_of
 from isthmus.data.sample import Sample
 from isthmus.data.sources.base import Document, Source
 
@@ -58,21 +60,40 @@ def entries(file: Path, image_root: Path) -> Iterator[Entry]:
     Raises:
         ValueError: the file does not exist, holds no row, or is an array that is no JSON.
     """
-    sources = {key: source for source in _all("SOURCE") for key in source.keys}
-    number = 0
-    for number, row in _rows(file):
+    rows = rows_of(file)
+    for index, row in enumerate(rows):
+        number = number_of(rows, index)
         name = f"{file.stem}-{number}"
         content: Sample | Fault
         try:
             row = _decoded(row)
-            content = _source(row, sources).sample(row, name=name, image_root=image_root)
+            content = _source(row).sample(row, name=name, image_root=image_root)
             name = content.id
         except Fault as fault:
             name = str(row.get("id", name)) if isinstance(row, dict) else name
             content = fault
         yield Entry(number, name, content)
-    if not number:
-        raise ValueError(f"{file} holds no row; expected a JSON array or JSON lines")
+
+
+def content_of_row(row: Any, *, name: str, image_root: Path) -> Sample:
+    """Returns the sample of a row, whose keys tell its layout.
+
+    Args:
+        row: an object, or a line of JSON in bytes.
+        name: id of the sample when the row gives none.
+        image_root: folder in which its images lie, or the archive or table that holds them.
+
+    Raises:
+        Fault: the row is of no layout, or breaks a rule of its own.
+    """
+    row = _decoded(row)
+    return _source(row).sample(row, name=name, image_root=image_root)
+
+
+@cache
+def layouts() -> Mapping[str, Source]:
+    """Returns the layouts of rows by the keys that tell them, the first of which decides."""
+    return {key: source for source in _all("SOURCE") for key in source.keys}
 
 
 def _all(name: str) -> list[Any]:
@@ -96,30 +117,38 @@ def _decoded(row: Any) -> dict[str, Any]:
     return row
 
 
-def _source(row: dict[str, Any], sources: dict[str, Source]) -> Source:
-    for key, source in sources.items():
+def _source(row: dict[str, Any]) -> Source:
+    for key, source in layouts().items():
         if key in row:
             return source
-    found, expected = ", ".join(row), " or ".join(sources)
+    found, expected = ", ".join(row), " or ".join(layouts())
     raise Fault("wrong_layout", f"the keys {found} name no layout; expected {expected}")
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yields row number and row; a line of JSON lines is yielded as bytes, faults and all."""
+def rows_of(file: Path) -> Sequence[Any]:
+    """Returns the rows of a data file; a line of JSON lines is its bytes, faults and all.
+
+    Lines are read when they are asked for, other files as a whole.
+
+    Raises:
+        ValueError: the file does not exist, holds no row, or is an array that is no JSON.
+    """
     if not file.is_file():
         raise ValueError(f"the data file {file} does not exist")
-    with file.open("rb") as lines:
-        if _is_array(file):
-            try:
-                rows = json.load(lines)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{file} is not JSON ({error})") from error
-            yield from enumerate(rows, start=1)
-        elif (found := _document(file)) is not None:
-            kind, document = found
-            yield from enumerate(kind.rows(document), start=1)
-        else:
-            yield from ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
+    rows: Sequence[Any]
+    if _is_array(file):
+        try:
+            rows = json.loads(file.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{file} is not JSON ({error})") from error
+    elif (found := _document(file)) is not None:
+        kind, document = found
+        rows = list(kind.rows(document))
+    else:
+        rows = Lines(file)
+    if not rows:
+        raise ValueError(f"{file} holds no row; expected a JSON array or JSON lines")
+    return rows
 
 
 def _document(file: Path) -> tuple[Document, dict[str, Any]] | None:

@@ -1,11 +1,18 @@
-"""The contracts of data files: a document becomes rows, and a row one canonical sample."""
+"""The contracts of data: files become rows, and a row becomes a sample, or facts about its images.
+
+A `Source` knows the rows of files whose content tells their layout; a `Document` joins the lists of
+such a file to rows. A `Reader` opens what has to be named: data sets of several files, archives,
+tables, and files whose layout is told by a field map.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from isthmus.data.facts import Item
 from isthmus.data.faults import Fault
+from isthmus.data.media import exists
 from isthmus.data.sample import Sample
 
 Row = Mapping[str, Any]
@@ -49,6 +56,40 @@ class Document(ABC):
         """
 
 
+class Reader(ABC):
+    """Reads a data set that lies in one file or in several."""
+
+    files: ClassVar[tuple[str, ...]] = ("file",)
+    """Names of its files, as a mixture gives them."""
+
+    @abstractmethod
+    def rows(self, files: Mapping[str, Path]) -> Sequence[Any]:
+        """Returns the rows in order; what is wrong with one of them is for `content` to say.
+
+        A sequence that reads a row when it is asked for keeps large files out of memory.
+
+        Args:
+            files: a path for each name of `files`.
+
+        Raises:
+            ValueError: a file does not exist, or is not of this layout as a whole.
+        """
+
+    @abstractmethod
+    def content(self, row: Any, *, name: str, image_root: Path) -> Sample | Item:
+        """Returns what a row says.
+
+        Args:
+            row: one of `rows`.
+            name: id of the row when it has none of its own.
+            image_root: folder in which every image lies.
+
+        Raises:
+            Fault: the row is not of this layout, or breaks a rule of `Sample` or `Item`.
+            Filtered: the row is not asked for, such as one of another split.
+        """
+
+
 def image_paths(names: Any, image_root: Path) -> tuple[Path, ...]:
     """Returns the absolute paths of images named in a row, one name or a list of them.
 
@@ -83,15 +124,18 @@ def _image_path(name: Any, image_root: Path) -> Path:
     try:
         # Where links lead: one inside an archive of a stranger's may lead anywhere.
         root, file = image_root.resolve(), path.resolve()
-        is_inside, is_file = file.is_relative_to(root), file.is_file()
+        is_inside = file.is_relative_to(root)
+        is_there = is_inside and exists(file)
+    except Fault:  # of an archive that would hold it
+        raise
     except (OSError, ValueError, RuntimeError):  # no name that a file could have
-        is_inside, is_file = True, False
+        is_inside, is_there = True, False
     if not is_inside:
         raise Fault(
             "outside_image_root",
             f"the image {name!r} leaves the image root {image_root}; move it inside, or name a "
             "folder that holds it, and all others, with --image-root",
         )
-    if not is_file:
+    if not is_there:
         raise Fault("image_missing", f"the image {name!r} is not in the image root {image_root}")
     return file

@@ -1,0 +1,86 @@
+"""The samples of a mixture, by epoch and number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import final
+
+from isthmus.data.faults import Fault, Filtered
+from isthmus.data.mixture.balance import Balance, Weighed, shares
+from isthmus.data.mixture.dataset import DataSet, Unit, Unused
+from isthmus.data.mixture.draws import Draws
+from isthmus.data.sample import Sample
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A data set of a mixture, and what is drawn of it."""
+
+    dataset: DataSet
+    units: Sequence[Unit]
+    weight: float | None = None
+    text_only: bool = False
+
+
+@final
+class Drawn:
+    """Samples that are drawn from data sets by their shares, each made when it is asked for."""
+
+    def __init__(self, members: Sequence[Member], balance: Balance, *, num: int | None, seed: int):
+        """Plans the draws.
+
+        Args:
+            members: the data sets.
+            balance: how their shares follow.
+            num: draws of an epoch; as many as there are units when None.
+            seed: source of chance.
+
+        Raises:
+            ValueError: the shares cannot be had of these data sets.
+        """
+        self.members = tuple(members)
+        sizes = [len(member.units) for member in members]
+        self.shares = shares([_weighed(member) for member in members], balance)
+        self.num = sum(sizes) if num is None else num
+        self._draws = Draws(sizes, self.shares, num=self.num, seed=seed)
+
+    def sample(self, epoch: int, number: int) -> Sample | Unused:
+        """Returns a sample of an epoch, or why there is none; both are counted from 0."""
+        draw = self._draws.draw(epoch, number)
+        member = self.members[draw.dataset]
+        return member.dataset.sample(member.units[draw.row], Random(draw.chance))
+
+    def unused(self, epoch: int, number: int, why: Fault | Filtered, name: str) -> Unused:
+        """Returns the record of a draw that cannot be learned from.
+
+        Args:
+            epoch: of the draw.
+            number: of the draw.
+            why: is wrong with it.
+            name: of its sample.
+        """
+        draw = self._draws.draw(epoch, number)
+        member = self.members[draw.dataset]
+        return member.dataset.unused(member.units[draw.row], why, name)
+
+
+def _weighed(member: Member) -> Weighed:
+    return Weighed(
+        name=member.dataset.name,
+        size=len(member.units),
+        task=_task(member),
+        weight=member.weight,
+        text_only=member.text_only,
+    )
+
+
+def _task(member: Member) -> str:
+    """Returns what a data set trains, as it says or as its first row does."""
+    if member.dataset.task is not None:
+        return member.dataset.task
+    for unit in member.units:
+        content = member.dataset.content(unit) if isinstance(unit, int) else unit.first
+        if not isinstance(content, Fault | Filtered):
+            return content.task
+    return ""
