@@ -45,7 +45,7 @@ NUM_TEST = 1000
 """Pictures to be found, each with a caption that no other has."""
 TOP = 10
 """Candidates that are matched again."""
-NUM_QUESTIONS = 800
+NUM_QUESTIONS = 1600
 TASKS = ("colour", "shape", "count", "existence", "relation", "position", "caption")
 """What is asked in the test."""
 LENGTHS = (1500, 3000, 6000)

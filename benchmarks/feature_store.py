@@ -34,6 +34,7 @@ from isthmus import recipes
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.data.dataset import ConversationDataset
 from isthmus.modeling import fingerprint
+from isthmus.training.course import Whole
 from isthmus.training.freeze import freeze_and_thaw, set_modes
 from isthmus.training.models import ModelConfig
 from isthmus.training.optim import build_optimizer
@@ -163,7 +164,8 @@ class Steps:
                 accelerator=self.accelerator,
                 console=Console(quiet=True),
             )
-            learned = data.train
+            assert isinstance(data.train, Whole)
+            learned = data.train.dataset
             assert isinstance(learned, ConversationDataset)
             # Training encodes a conversation once and keeps it; so do we, before the clock runs.
             for index in range(len(learned)):

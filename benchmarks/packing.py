@@ -33,7 +33,7 @@ from isthmus.axes import IGNORED_LABEL, Batch
 from isthmus.cli._quiet import hush_libraries
 from isthmus.data import sources
 from isthmus.data.dataset import ConversationDataset
-from isthmus.data.order import Order
+from isthmus.data.order import epoch_batches
 from isthmus.data.packing import PackedDataset, Packing
 from isthmus.data.sample import Sample
 from isthmus.microworld import towers
@@ -137,8 +137,8 @@ def kept(
 def batches(dataset: Dataset, rows: int, *, by_length: bool) -> list[Batch]:
     """Returns the batches of a pass, of samples alike in length or of any."""
     lengths = dataset.lengths() if by_length else [1] * len(dataset)
-    order = Order(lengths, batch_size=rows, seed=0)
-    return [dataset.batch(order.batch(step)) for step in range(order.steps_per_epoch)]
+    order = epoch_batches(lengths, batch_size=rows, seed=0, epoch=0)
+    return [dataset.batch(indices) for indices in order]
 
 
 def positions(made: Sequence[Batch]) -> int:

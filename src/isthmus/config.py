@@ -236,4 +236,6 @@ def _fits(member: Any, value: Any) -> bool:
 
 
 def _name(member: Any) -> str:
+    if get_origin(member) is Literal:
+        return " or ".join(map(repr, get_args(member)))
     return "None" if member is NoneType else getattr(member, "__qualname__", None) or str(member)

@@ -8,6 +8,7 @@ import pytest
 from isthmus.cli import main
 from tests.report.test_page import HOSTILE, Outline
 from tests.tiny_data import write_data
+from tests.training.tiny_mixture import write_mixture
 
 
 def test_a_file_is_checked(
@@ -37,6 +38,26 @@ def test_a_file_is_checked(
     write_data(tmp_path / "data", 6)
     assert main(["data", "check", str(file), "--output", str(output)]) == 0
     assert (output / "quarantine.jsonl").read_text() == ""
+
+
+def test_each_data_set_of_a_mixture_is_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
+    file, output = write_mixture(tmp_path / "mixture"), tmp_path / "found"
+    assert main(["data", "check", str(file), "--output", str(output)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for name, usable, reasons in (
+        ("said", 22, {}),
+        ("told", 20, {"image_damaged": 1, "empty_answer": 1}),
+        ("asked", 21, {"image_missing": 1}),
+    ):
+        census = json.loads((output / name / "check.json").read_text())
+        assert (census["seen"], census["usable"], census["quarantined"]) == (22, usable, reasons)
+        assert f"{usable} of 22 rows of {name} in {file} can be used." in told
+        assert (output / name / "check.html").exists()
+    assert main(["data", "check", str(file), "--output", "x", "--image-root", str(tmp_path)]) == 2
+    assert "whose data sets have image roots of their own" in capsys.readouterr().err
 
 
 def test_what_is_no_data_file_is_refused(

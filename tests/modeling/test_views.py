@@ -134,10 +134,12 @@ def test_gated_attention_sees_tiles_only_if_it_sees_all_images(tmp_path: Path) -
     assert not torch.equal(model(**inputs).logits[:, -1], before[:, -1])
 
 
-def test_a_feature_store_of_tiles_is_refused(tmp_path: Path) -> None:
-    model, _ = tiny_model(tmp_path, connector="mlp", **TILES)
-    with pytest.raises(ValueError, match="set feature_store to False"):
-        open_store(model, tower="t", dtype=torch.float32)
+def test_a_feature_store_of_other_tiles_is_another_one(tmp_path: Path) -> None:
+    folders = set()
+    for max_tiles in (4, 6):
+        model, _ = tiny_model(tmp_path, connector="mlp", image_resize="tiles", max_tiles=max_tiles)
+        folders.add(open_store(model, tower="t", dtype=torch.float32).folder)
+    assert len(folders) == 2
 
 
 @pytest.mark.parametrize(

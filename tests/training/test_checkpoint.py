@@ -21,7 +21,9 @@ from isthmus.training.checkpoint import (
     last_checkpoint,
     save_checkpoint,
 )
+from isthmus.training.course import Planned
 from isthmus.training.step import StepCounts
+from tests.training.numbers import Numbers
 
 FAR = Position(stage=1, stage_step=3, step=7, samples=50, tokens=900, step_seconds=1.5, seconds=2.5)
 
@@ -178,9 +180,19 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 
 
 def test_positions_advance_by_what_a_step_held() -> None:
-    counts = StepCounts(items=(7.0,), samples=4, tokens=99)
-    assert FAR.after(counts, seconds=0.5) == Position(
-        stage=1, stage_step=4, step=8, samples=54, tokens=999, step_seconds=2.0, seconds=2.5
+    counts = StepCounts(items=(7.0,), samples=4, tokens=99, refused=1)
+    planned = Planned(dataset=Numbers(9), indices=range(5), next=(2, 0), refused=2, filtered=3)
+    assert FAR.after(counts, planned, seconds=0.5) == Position(
+        stage=1,
+        stage_step=4,
+        place=(2, 0),
+        step=8,
+        samples=54,
+        tokens=999,
+        refused=3,
+        filtered=3,
+        step_seconds=2.0,
+        seconds=2.5,
     )
 
 

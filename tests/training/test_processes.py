@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 
 from isthmus.training.log import read_log
 from isthmus.training.processes import join_processes
-from isthmus.training.stage import Part, PartName, Recipe
+from isthmus.training.stage import MixtureData, Part, PartName, Recipe
 from tests.tiny import save_language, save_vision
 from tests.tiny_data import rows
+from tests.training.tiny_mixture import write_mixture
 from tests.training.tiny_recipe import tiny_recipe
 
 DIE_AFTER = """
@@ -109,6 +110,32 @@ def test_a_checkpoint_goes_from_any_number_of_processes_to_any_other(
         line["resumed_from"] for line in read_log(tmp_path / "resumed") if "resumed_from" in line
     ]
     assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "resumed"), abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_mixture_that_is_read_as_it_is_needed_goes_on_with_other_processes(
+    recipe: Recipe, tmp_path: Path, packed: bool
+) -> None:
+    (stage,) = recipe.stages
+    file = write_mixture(tmp_path / "mixture", samples=40)
+    data = MixtureData(mixture=file, lazy=True, max_bad_share=0.2)
+    schedule = replace(stage.schedule, epochs=None, steps=12)
+    stage = replace(stage, data=data, schedule=schedule, pack_tokens=160 if packed else None)
+    recipe = replace(recipe, stages=(stage,))
+    train(recipe, tmp_path / "whole", processes=1)
+    train(recipe, tmp_path / "resumed", processes=1, die_after=3)
+    train(recipe, tmp_path / "resumed", processes=2, die_after=9)
+    train(recipe, tmp_path / "resumed", processes=1)
+    assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "resumed"), abs=1e-5)
+    for name in ("samples", "tokens"):
+        assert column(tmp_path / "whole", name) == column(tmp_path / "resumed", name)
+    quarantines = [
+        sorted((tmp_path / name / "quarantine.jsonl").read_text().splitlines())
+        for name in ("whole", "resumed")
+    ]
+    assert quarantines[0] == quarantines[1]
+    assert quarantines[0]
 
 
 @pytest.mark.slow

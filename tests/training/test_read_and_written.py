@@ -15,6 +15,7 @@ from transformers import AutoModelForSeq2SeqLM
 import isthmus
 from isthmus.connectors.linear import Linear
 from isthmus.data.dataset import ConversationDataset
+from isthmus.data.quarantine import Quarantine
 from isthmus.data.sample import Message, Sample, Text
 from isthmus.data.sources import read
 from isthmus.evaluation.requests import Generate, split_last_answer
@@ -224,7 +225,7 @@ def test_a_row_is_used_with_all_its_answers_or_not_at_all(tmp_path: Path) -> Non
     found = read_data(
         FileData(file=file, image_root=tmp_path),
         Conversations(processor, 100),
-        quarantine=tmp_path,
+        quarantine=Quarantine(tmp_path),
     )
     assert [(each.row, each.reason) for each in found.rejected] == [(8, "too_long")]
     assert "7#2: 298 tokens" in found.rejected[0].message

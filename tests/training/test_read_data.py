@@ -11,6 +11,7 @@ from PIL import Image
 
 from isthmus import IsthmusProcessor
 from isthmus.data import vetting
+from isthmus.data.quarantine import Quarantine
 from isthmus.evaluation.generation import askable
 from isthmus.training.examples import Conversations
 from isthmus.training.read_data import read_data
@@ -105,7 +106,7 @@ def test_every_faulty_row_is_counted_and_every_good_one_used(
     read = read_data(
         data,
         Conversations(processor, MAX_LENGTH),
-        quarantine=tmp_path / "run",
+        quarantine=Quarantine(tmp_path / "run"),
         num_workers=2,
     )
     found = quarantined(tmp_path / "run")
@@ -126,7 +127,11 @@ def test_above_the_share_training_stops_and_the_rows_are_named(
     strict = replace(data, max_bad_share=0.149)
     reason = r"150 of 1000 rows cannot be used \(.*4 broken_json|.*--max-bad-share"
     with pytest.raises(ValueError, match=reason):
-        read_data(strict, Conversations(processor, MAX_LENGTH), quarantine=tmp_path / "run")
+        read_data(
+            strict,
+            Conversations(processor, MAX_LENGTH),
+            quarantine=Quarantine(tmp_path / "run"),
+        )
     assert len(quarantined(tmp_path / "run")) == 150
 
 
@@ -185,20 +190,6 @@ def test_the_embedded_world_is_read_like_any_file(processor: IsthmusProcessor) -
     samples = read_data(MicroworldData(split="val", num=4), Conversations(processor)).samples
     assert len(samples) == 4
     assert any(sample.images for sample in samples)
-
-
-def test_blind_samples_have_no_images_but_the_same_words(
-    processor: IsthmusProcessor, tmp_path: Path
-) -> None:
-    data = FileData(file=write_data(tmp_path, 4), image_root=tmp_path)
-    seen, blind = (
-        read_data(data, Conversations(processor), blind=blind) for blind in (False, True)
-    )
-    assert [s.messages[-1].text for s in seen.samples] == [
-        s.messages[-1].text for s in blind.samples
-    ]
-    assert not any(sample.images for sample in blind.samples)
-    assert seen.fingerprint == blind.fingerprint
 
 
 def test_what_can_be_learned_from_may_not_be_asked_about(

@@ -58,11 +58,6 @@ def test_the_blind_twin_differs_in_sight_only() -> None:
     assert [replace(stage, blind=False) for stage in twin.stages] == list(RECIPE.stages)
 
 
-def test_steps_follow_from_epochs_and_samples() -> None:
-    assert Schedule(batch_size=8, epochs=2).num_steps(17) == 6
-    assert Schedule(batch_size=8, steps=5).num_steps(17) == 5
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -87,6 +82,9 @@ def test_schedules_that_cannot_be_are_refused(changes: dict[str, Any], reason: s
             {"train": (Part(name="vision_tower", lr=1.0),), "feature_store": True},
             "set feature_store to False",
         ),
+        ({"feature_dtype": "int8"}, "not stored; set feature_store to True"),
+        ({"feature_store_gib": 9.0}, "not stored; set feature_store to True"),
+        ({"feature_store": True, "feature_store_gib": 0.0}, "expected more than 0, or None"),
         ({"validate_every": 0.0}, r"expected a share in \(0, 1\]"),
         ({"checkpoint_every": 1.5}, r"expected a share in \(0, 1\]"),
         ({"keep_every": 0}, "keep_every is 0"),

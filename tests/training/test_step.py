@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from isthmus.data.dataset import ConversationDataset
 from isthmus.data.sources import read
 from isthmus.objectives.language_modeling import LanguageModeling
-from isthmus.training.stage_data import pieces_of
+from isthmus.training.pieces import pieces_of
 from isthmus.training.step import Piece, Trainee, take_step, validate
 from tests.tiny import tiny_model
 from tests.tiny_data import write_data

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from isthmus.data.vetting import QUARANTINE_FILE
+from isthmus.data.quarantine import QUARANTINE_FILE
 from isthmus.evaluation.results import RECIPE_FILE, Result
 from isthmus.report.page import Page
 from isthmus.report.sections import Bar, bars, charts, galleries

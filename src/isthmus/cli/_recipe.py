@@ -8,7 +8,10 @@ from typing import Any
 from isthmus import recipes
 from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.evaluation.results import RECIPE_FILE
-from isthmus.training.stage import FileData, Recipe
+from isthmus.training.stage import FileData, MixtureData, Recipe
+
+MIXTURE_SUFFIXES = (".yaml", ".yml")
+"""Of files that describe a mixture, where others hold rows."""
 
 
 def find(text: str) -> Recipe:
@@ -44,15 +47,18 @@ def with_files(
     image_root: Path | None,
     validation: Path | None = None,
     max_bad_share: float | None = None,
+    *,
+    lazy: bool = False,
 ) -> Recipe:
     """Returns the recipe on the user's data, or as it is when there is none.
 
     Args:
         recipe: what is trained.
-        data: file to learn from, in every stage.
+        data: file to learn from, in every stage; YAML describes a mixture of several.
         image_root: folder that its image paths start from; the folder of `data` when None.
         validation: file to validate with.
         max_bad_share: of the rows of each file that may be unusable; the recipe's own when None.
+        lazy: whether rows are tried when they are due, in place of all before the first step.
 
     Raises:
         ValueError: a file does not exist, or something is given that no file is there for.
@@ -61,6 +67,8 @@ def with_files(
         for flag, path in (("--image-root", image_root), ("--validation", validation)):
             if path is not None:
                 raise ValueError(f"{flag} {path} is given without --data; name the data file")
+        if lazy:
+            raise ValueError("--lazy is given without --data; name the data file")
         return recipe if max_bad_share is None else _with_bad_share(recipe, max_bad_share)
     root = data.parent if image_root is None else image_root
     files = {"data file": data, "image root": root, "validation file": validation}
@@ -68,17 +76,26 @@ def with_files(
         if path is not None and not path.exists():
             raise ValueError(f"the {kind} {path} does not exist")
 
-    def opened(file: Path) -> FileData:
+    def opened(file: Path, *, lazy: bool) -> FileData | MixtureData:
         share = MAX_BAD_SHARE if max_bad_share is None else max_bad_share
-        return FileData(file=file, image_root=root, max_bad_share=share)
+        if file.suffix not in MIXTURE_SUFFIXES:
+            return FileData(file=file, image_root=root, max_bad_share=share, lazy=lazy)
+        if image_root is not None:
+            raise ValueError(
+                f"--image-root {image_root} is given, and {file} is a mixture, whose data sets "
+                "have image roots of their own; name them there"
+            )
+        return MixtureData(mixture=file, max_bad_share=share, lazy=lazy)
 
-    held_out = opened(validation) if validation else None
-    return recipe.with_data(opened(data), validation=held_out)
+    held_out = opened(validation, lazy=False) if validation else None
+    return recipe.with_data(opened(data, lazy=lazy), validation=held_out)
 
 
 def _with_bad_share(recipe: Recipe, share: float) -> Recipe:
     def mended(data: Any) -> Any:
-        return replace(data, max_bad_share=share) if isinstance(data, FileData) else data
+        return (
+            replace(data, max_bad_share=share) if isinstance(data, FileData | MixtureData) else data
+        )
 
     stages = tuple(
         replace(stage, data=mended(stage.data), validation=mended(stage.validation))

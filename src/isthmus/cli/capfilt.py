@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 import tyro
 
 from isthmus.cli._console import plain
-from isthmus.data.vetting import MAX_BAD_SHARE, QUARANTINE_FILE
+from isthmus.data.quarantine import QUARANTINE_FILE
+from isthmus.data.vetting import MAX_BAD_SHARE
 
 if TYPE_CHECKING:
     from isthmus.evaluation.capfilt import Captioner

@@ -3,11 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+from rich.console import Console
 
 from isthmus.cli._console import plain
+
+if TYPE_CHECKING:
+    from isthmus.data.check import Checked
 
 CHECK_FILE = "check.json"
 
@@ -22,33 +26,56 @@ def check(
     """Read every row and image; count what is there and what is wrong, and show it on a page.
 
     It never stops at a share of bad rows. The folder gets check.json with all counts (`seen`,
-    `usable`, and `quarantined` by reason), quarantine.jsonl with each row that cannot be used, and
-    check.html.
+    `usable`, `filtered` and `quarantined` by reason), quarantine.jsonl with each row that cannot be
+    used, and check.html. Of a mixture, each data set has a folder of its own in it.
 
     Args:
-        file: LLaVA JSON or messages JSONL.
+        file: LLaVA JSON or messages JSONL, or a YAML file that describes a mixture.
         output: Folder for what is found; made when it does not exist.
         image_root: Folder that the image paths start from; the folder of the file when left out.
     """
+    from isthmus.cli._recipe import MIXTURE_SUFFIXES
     from isthmus.data.check import check as look
-    from isthmus.data.vetting import QUARANTINE_FILE
-    from isthmus.report.data_page import DATA_PAGE_FILE, data_page, write_data_page
+    from isthmus.data.check import check_dataset
+    from isthmus.data.mixture.dataset import open_dataset
+    from isthmus.data.mixture.file import read_mixture
 
     console = plain()
-    root = file.parent if image_root is None else image_root
-    checked = look(file, root, console=console if console.is_terminal else None)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / QUARANTINE_FILE).write_text("", encoding="utf-8")
-    checked.vetted.write(output)
+    bar = console if console.is_terminal else None
+    if file.suffix not in MIXTURE_SUFFIXES:
+        root = file.parent if image_root is None else image_root
+        _write(look(file, root, console=bar), str(file), output, console)
+        return
+    if image_root is not None:
+        raise ValueError(
+            f"--image-root {image_root} is given, and {file} is a mixture, whose data sets have "
+            "image roots of their own; name them there"
+        )
+    mixture = read_mixture(file)
+    for entry in mixture.entries:
+        dataset = open_dataset(mixture, entry, file.parent)
+        checked = check_dataset(dataset, console=bar)
+        _write(checked, f"{entry.name} in {file}", output / entry.name, console)
+
+
+def _write(checked: "Checked", title: str, folder: Path, console: Console) -> None:
+    from isthmus.data.quarantine import QUARANTINE_FILE
+    from isthmus.report.data_page import DATA_PAGE_FILE, data_page, write_data_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / QUARANTINE_FILE).write_text("", encoding="utf-8")
+    checked.vetted.write(folder)
     text = json.dumps(checked.census.to_dict(), indent=2)
-    (output / CHECK_FILE).write_text(f"{text}\n", encoding="utf-8")
-    write_data_page(data_page(checked, file), output / DATA_PAGE_FILE)
+    (folder / CHECK_FILE).write_text(f"{text}\n", encoding="utf-8")
+    write_data_page(data_page(checked, title), folder / DATA_PAGE_FILE)
     census = checked.census
-    console.print(f"{census.usable} of {census.seen} rows of {file} can be used.")
+    console.print(f"{census.usable} of {census.seen} rows of {title} can be used.")
     for reason, count in census.quarantined.items():
         console.print(f"  {reason}: {count}")
+    for reason, count in census.filtered.items():
+        console.print(f"  not asked for by {reason}: {count}")
     console.print(
-        f"The counts are in {output / CHECK_FILE}, pictures in {output / DATA_PAGE_FILE}."
+        f"The counts are in {folder / CHECK_FILE}, pictures in {folder / DATA_PAGE_FILE}."
     )
 
 

@@ -127,7 +127,8 @@ def _measure(
 
     def ask(folder: str, split: Any, *, is_blind: bool = False) -> "Result":
         data = recipe.stages[-1].data
-        usual = data if isinstance(data, FileData) else microworld_files(data)
+        usual = microworld_files(data) if isinstance(data, MicroworldData) else data
+        assert isinstance(usual, FileData)  # a quick start takes one file
         asked = microworld_files(MicroworldData(split=split, num=options.num_test))
         model, processor = open_model(str(options.output / folder))
         return evaluate(

@@ -29,7 +29,8 @@ class Options:
     output: Path
     """Folder of the run: the finished model, its recipe.json, logs, and checkpoints below it."""
     data: Path | None = None
-    """Your LLaVA JSON or messages JSONL, in place of the recipe's data in every stage."""
+    """Your LLaVA JSON or messages JSONL, in place of the recipe's data in every stage; or a mixture
+    of several data sets, described by a YAML file."""
     image_root: Path | None = None
     """Folder that the image paths of --data start from; the folder of --data when left out."""
     validation: Path | None = None
@@ -37,6 +38,8 @@ class Options:
     max_bad_share: float | None = None
     """Share of the rows of --data and --validation that may be unusable, 0.05 unless given;
     quarantine.jsonl names them."""
+    lazy: bool = False
+    """Try each row of --data when it is due, in place of all before the first step."""
     connector: str | None = None
     """Another kind of connector, with its defaults, in place of the recipe's."""
     fusion: str | None = None
@@ -66,7 +69,12 @@ def main(arguments: Sequence[str]) -> None:
     chosen = _chosen(options.recipe, options.connector, options.fusion, options.chat_template)
     recipe = _override(chosen, overrides, options.recipe)
     recipe = with_files(
-        recipe, options.data, options.image_root, options.validation, options.max_bad_share
+        recipe,
+        options.data,
+        options.image_root,
+        options.validation,
+        options.max_bad_share,
+        lazy=options.lazy,
     )
     from accelerate import PartialState
 

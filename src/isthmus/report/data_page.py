@@ -9,8 +9,8 @@ from typing import final
 from markupsafe import Markup
 
 from isthmus.data.check import Checked, Spread
+from isthmus.data.quarantine import Rejected
 from isthmus.data.sample import Sample
-from isthmus.data.vetting import Rejected
 from isthmus.geometry.boxes import Box
 from isthmus.report.page import environment
 from isthmus.report.pictures import picture
@@ -36,12 +36,12 @@ class DataPage:
     num_rejected: int
 
 
-def data_page(checked: Checked, file: Path, *, seed: int = 0) -> DataPage:
-    """Returns the page of a checked file.
+def data_page(checked: Checked, title: str, *, seed: int = 0) -> DataPage:
+    """Returns the page of a checked file or data set.
 
     Args:
         checked: what was found.
-        file: that was checked.
+        title: what was checked.
         seed: of the choice of the samples that are shown.
     """
     census, lengths = checked.census, checked.census.lengths
@@ -55,16 +55,17 @@ def data_page(checked: Checked, file: Path, *, seed: int = 0) -> DataPage:
         "image height, pixels": census.image_height,
     }
     return DataPage(
-        title=file.name,
+        title=title,
         subtitle=f"{census.usable:,} of {census.seen:,} rows can be used.",
         counts={
             "rows": f"{census.seen:,}",
             "usable": f"{census.usable:,}",
-            "quarantined": f"{census.seen - census.usable:,}",
+            "quarantined": f"{sum(census.quarantined.values()):,}",
             "image files": f"{census.image_files:,}",
         },
         tables={
             "Why rows were left out": _numbers(census.quarantined),
+            "Rows that are not asked for": _numbers(census.filtered),
             "Tasks": _numbers({task or "(none told)": n for task, n in census.tasks.items()}),
             "How long, how large": {name: _spread(s) for name, s in spreads.items()},
             "Boxes": _numbers(asdict(census.boxes)),

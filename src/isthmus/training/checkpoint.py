@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from isthmus.modeling.weights import put_weights
 from isthmus.training.chance import random_states, set_random_states
+from isthmus.training.course import Place, Planned
 from isthmus.training.step import StepCounts
 
 CHECKPOINTS = "checkpoints"
@@ -53,13 +54,19 @@ class Position:
     stage: int = 0
     """Number of the stage, from 0."""
     stage_step: int = 0
-    """Optimizer steps taken in the stage; also the position in its data."""
+    """Optimizer steps taken in the stage."""
+    place: Place = (0, 0)
+    """Where the stage's data goes on."""
     step: int = 0
     """Optimizer steps taken in the run."""
     samples: int = 0
     """Samples learned from in the run."""
     tokens: int = 0
     """Tokens learned from in the run, text and visual together."""
+    refused: int = 0
+    """Samples that had a fault when they were due."""
+    filtered: int = 0
+    """Samples that were not asked for when they were due."""
     step_seconds: float = 0.0
     """Time spent in steps."""
     seconds: float = 0.0
@@ -67,14 +74,23 @@ class Position:
     best_loss: float | None = None
     """Lowest validation loss of the stage so far."""
 
-    def after(self, counts: StepCounts, *, seconds: float) -> "Position":
-        """Returns the position after one more step of the stage."""
+    def after(self, counts: StepCounts, planned: Planned, *, seconds: float) -> "Position":
+        """Returns the position after one more step of the stage.
+
+        Args:
+            counts: what the step held.
+            planned: what was due.
+            seconds: that it took.
+        """
         return replace(
             self,
             stage_step=self.stage_step + 1,
+            place=planned.next,
             step=self.step + 1,
             samples=self.samples + counts.samples,
             tokens=self.tokens + counts.tokens,
+            refused=self.refused + counts.refused + planned.refused,
+            filtered=self.filtered + planned.filtered,
             step_seconds=self.step_seconds + seconds,
         )
 
@@ -234,7 +250,8 @@ def _read(folder: Path) -> Checkpoint:
     torch.load(folder / "optimizer.pt", weights_only=True, mmap=True)
     for path in {folder / "random-0.pt", *folder.glob("random-*.pt")}:
         torch.load(path, weights_only=True)
-    position = Position(**state["position"])
+    place = tuple(state["position"]["place"])
+    position = Position(**{**state["position"], "place": place})
     return Checkpoint(folder=folder, position=position, relies_on=state["relies_on"])
 
 

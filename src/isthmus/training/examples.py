@@ -1,13 +1,14 @@
 """What a kind of model learns from: conversations, or pairs of an image and a caption."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol, final, runtime_checkable
 
 from isthmus.axes import Batch
-from isthmus.data.conversation import encode, examples
-from isthmus.data.dataset import ConversationDataset, Features
+from isthmus.data.conversation import EncodedConversation, encode, examples
+from isthmus.data.dataset import ConversationDataset, Features, OnFault
+from isthmus.data.faults import Fault
 from isthmus.data.pairs import PairDataset, PairProcessor, pair_encoding_of, pairs_of
 from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample
@@ -26,8 +27,16 @@ class Dataset(Protocol):
         """Returns an estimate of each length; those of a batch are alike."""
         ...
 
+    def held(self, indices: Sequence[int]) -> int:
+        """Returns how many samples some examples are; a row may hold several."""
+        ...
+
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Returns some examples as a batch."""
+        """Returns some examples as a batch.
+
+        Raises:
+            NothingReadable: faulty examples are left out, and none is left.
+        """
         ...
 
     def num_cut(self) -> int:
@@ -35,9 +44,27 @@ class Dataset(Protocol):
         ...
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What came of samples that nobody had looked at before."""
+
+    dataset: Dataset
+    """Examples of those that can be learned from."""
+    origin: Sequence[int]
+    """Which of the samples each example comes from."""
+    faults: Mapping[int, Fault]
+    """What is wrong with the others."""
+
+
 @runtime_checkable
 class Examples(Protocol):
     """How samples become examples."""
+
+    @property
+    def can_be_packed(self) -> bool:
+        """Whether several samples may share a row."""
+        ...
 
     def check(self, sample: Sample) -> None:
         """Tries a sample.
@@ -61,6 +88,18 @@ class Examples(Protocol):
         """
         ...
 
+    def tried(
+        self, samples: Sequence[Sample], features: Features | None, on_fault: OnFault
+    ) -> Tried:
+        """Returns the examples of those samples that can be learned from.
+
+        Args:
+            samples: that nobody has looked at.
+            features: looked up instead of reading pixels.
+            on_fault: is told of examples whose images cannot be read, when a batch is made.
+        """
+        ...
+
 
 @final
 @dataclass(frozen=True)
@@ -72,6 +111,11 @@ class Conversations:
     """Tokens that the language model takes."""
     # A fast tokenizer refuses to be used by two threads at once.
     _tokenizing: Lock = field(default_factory=Lock)
+
+    @property
+    def can_be_packed(self) -> bool:
+        """Whether several samples may share a row."""
+        return True
 
     def check(self, sample: Sample) -> None:
         """Tries to encode a conversation."""
@@ -87,8 +131,44 @@ class Conversations:
     def dataset(self, samples: Sequence[Sample], features: Features | None) -> ConversationDataset:
         """Returns the conversations."""
         return ConversationDataset(
-            samples, self.processor, max_length=self.max_length, features=features
+            samples,
+            self.processor,
+            max_length=self.max_length,
+            features=features,
+            tokenizing=self._tokenizing,
         )
+
+    def tried(
+        self, samples: Sequence[Sample], features: Features | None, on_fault: OnFault
+    ) -> Tried:
+        """Encodes conversations; each is encoded once."""
+        good: list[Sample] = []
+        encoded: list[EncodedConversation] = []
+        origin: list[int] = []
+        faults: dict[int, Fault] = {}
+        for number, sample in enumerate(samples):
+            try:
+                with self._tokenizing:
+                    made = [
+                        encode(example, self.processor, self.max_length)
+                        for example in examples([sample], self.processor)
+                    ]
+            except Fault as fault:
+                faults[number] = fault
+            else:
+                good.append(sample)
+                encoded += made
+                origin += [number] * len(made)
+        dataset = ConversationDataset(
+            good,
+            self.processor,
+            max_length=self.max_length,
+            features=features,
+            encoded=encoded,
+            tokenizing=self._tokenizing,
+            on_fault=on_fault,
+        )
+        return Tried(dataset=dataset, origin=origin, faults=faults)
 
 
 @final
@@ -97,6 +177,12 @@ class Pairs:
     """Images and their captions are held together."""
 
     processor: PairProcessor
+    _tokenizing: Lock = field(default_factory=Lock)
+
+    @property
+    def can_be_packed(self) -> bool:
+        """Whether several samples may share a row: pairs are compared by rows."""
+        return False
 
     def check(self, sample: Sample) -> None:
         """Tries to take a sample apart."""
@@ -109,4 +195,28 @@ class Pairs:
 
     def dataset(self, samples: Sequence[Sample], features: Features | None) -> PairDataset:
         """Returns the pairs."""
-        return PairDataset(samples, self.processor, features=features)
+        return PairDataset(samples, self.processor, features=features, tokenizing=self._tokenizing)
+
+    def tried(
+        self, samples: Sequence[Sample], features: Features | None, on_fault: OnFault
+    ) -> Tried:
+        """Takes samples apart."""
+        good: list[Sample] = []
+        origin: list[int] = []
+        faults: dict[int, Fault] = {}
+        for number, sample in enumerate(samples):
+            try:
+                made = pairs_of(sample)
+            except Fault as fault:
+                faults[number] = fault
+            else:
+                good.append(sample)
+                origin += [number] * len(made)
+        dataset = PairDataset(
+            good,
+            self.processor,
+            features=features,
+            tokenizing=self._tokenizing,
+            on_fault=on_fault,
+        )
+        return Tried(dataset=dataset, origin=origin, faults=faults)

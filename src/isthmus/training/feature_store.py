@@ -1,22 +1,31 @@
 """What a frozen tower saw of each image, kept on disk and shared by every run that asks.
 
-A store is a folder named by the digest of all that decides its content: the tower's weights, the
-layer, the preprocessing and the number format. In it, features lie in shards of many images:
-`NAME.bin` is a plain array of (images, patches, d_vision), memory-mapped by readers, and
-`NAME.json` lists the SHA-256 of each image file in it. The list is written last, and both are
-written under another name and moved. So a crash leaves a store that lacks a shard, never one that
-lies; and several runs may write at once, at worst the same image twice.
+All stores lie in one folder, a store in a folder of it that is named by the digest of all that
+decides its content: the tower's weights, the layer, the preprocessing and the number formats, of
+the computation and on disk. `about.json` spells them out. Beside it lie
+
+- `NAME.safetensors`, a shard: tensor `features` of (views, patches, d_vision), for int8 tensor
+  `scales` of (views, patches, 1), and in the metadata `images`, a JSON list of [SHA-256 of the
+  image file, number of views] in the order of the rows. Readers map it into memory. It is written
+  as `NAME.unfinished` and moved, so nobody sees a torn one.
+- `NAME.claim`, the hashes of the images whose features somebody is computing for this shard.
+- `NAME.use`, the names of the shards that a run has mapped. When all stores together would pass a
+  limit, shards without such a mention are deleted, the longest unused first.
+
+Claims and uses end with the process that made them (see `feature_leases`). So processes, of one run
+or of many, share the work of filling a store, and take over from one that was killed.
+
+Stores of the first format (`NAME.bin` and `NAME.json`) have other digests. They are not read, but
+count for the limit, and go like any others.
 """
 
 import json
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import Any, final
+from typing import Any, NamedTuple, final
 from uuid import uuid4
 
 import torch
@@ -24,39 +33,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isthmus.config import digest_of
+from isthmus.training.feature_formats import FeatureDtype, FeatureFormat
+from isthmus.training.feature_leases import Lease, alone, living, wait_for
+from isthmus.training.feature_report import Parity, StoreReport, parity_of
+from isthmus.training.feature_room import ABOUT, GIB, make_room
+from isthmus.training.feature_shards import INDEX_BYTES, SHARD, read_shard, write_shard
 
-Encode = Callable[[Sequence[Path]], Float[Tensor, "images patches d_vision"]]
-"""Runs the tower over image files."""
+Encode = Callable[[Sequence[Path]], Float[Tensor, "views patches d_vision"]]
+"""Runs the tower over image files: all views of the first, then of the second, and so on."""
+CountViews = Callable[[Sequence[Path]], list[int]]
+"""Tells as how many views each image file is shown."""
 
+FORMAT = 2
+"""Of the files; a higher one is told apart by its digests."""
 SHARD_BYTES = 128 << 20
-"""Features in a shard, at most; a crash loses the unfinished one."""
+"""Features in a shard, at most."""
+SHARD_VIEWS = 256
+"""Views in a shard, at most, so that processes share small sets, too. A kill loses one shard."""
 PARITY_IMAGES = 8
 """Stored images that are encoded again, to see that the store holds what the tower gives."""
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
-"""Largest difference, as a share of the largest feature, that arithmetic in another batch size may
-make; a wrong feature differs by about 1."""
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class StoreReport:
-    """What a run found in the store, and how true it is."""
+class _Image(NamedTuple):
+    path: Path
+    views: int
 
-    folder: str
-    images: int
-    """Distinct images that the run needs."""
-    encoded: int
-    """Those of them that were not in the store yet."""
-    parity_images: int
-    """Images encoded again for comparison."""
-    max_abs_difference: float
-    """Largest difference between stored and fresh features of these."""
-    max_abs_feature: float
-    """Largest of these features, to judge the difference by."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the report as JSON-able values."""
-        return asdict(self)
+_Images = Mapping[str, _Image]
+"""By the SHA-256 of their files."""
 
 
 @final
@@ -71,122 +75,208 @@ class FeatureStore:
         num_patches: int,
         d_vision: int,
         dtype: torch.dtype,
+        on_disk: FeatureDtype = "as computed",
+        limit: int | None = None,
     ):
         """Opens the store of a tower, which may not exist yet.
 
         Args:
             root: folder of all stores.
             about: all that decides the features besides the image: weights, layer, preprocessing.
-            num_patches: patches of an image.
+            num_patches: patches of a view.
             d_vision: width of a patch.
-            dtype: number format on disk.
+            dtype: number format of the computation.
+            on_disk: number format on disk.
+            limit: bytes that all stores may take together; None knows no limit.
         """
-        self.shape, self.dtype = (num_patches, d_vision), dtype
-        self.about = {**about, "shape": [num_patches, d_vision], "dtype": str(dtype)}
+        self.shape, self.root, self.limit = (num_patches, d_vision), root, limit
+        self.format = FeatureFormat.of(on_disk, dtype)
+        self.about = {
+            **about,
+            "format": FORMAT,
+            "shape": [num_patches, d_vision],
+            "dtype": str(dtype).removeprefix("torch."),
+            "on_disk": str(self.format.on_disk).removeprefix("torch."),
+        }
         self.folder = root / digest_of(self.about)
-        self._rows: dict[str, tuple[Tensor, int]] = {}
-        self._shards: set[str] = set()
+        self._rows: dict[str, tuple[Mapping[str, Tensor], slice]] = {}
+        self._mapped: set[str] = set()
+        self._unneeded: set[str] = set()
         self._hashes: dict[Path, str] = {}
+        self._use: Lease | None = None
 
-    def __call__(self, paths: Sequence[Path]) -> Float[Tensor, "images patches d_vision"]:
-        """Returns the features of images that the store was filled with."""
+    def __call__(self, paths: Sequence[Path]) -> Float[Tensor, "views patches d_vision"]:
+        """Returns the features of images that the store was filled with, as computed with."""
         places = (self._rows[self._hashes[path]] for path in paths)
-        return torch.stack([shard[row] for shard, row in places])
+        return torch.cat([self.format.unpack(tensors, rows) for tensors, rows in places])
 
-    def fill(self, paths: Iterable[Path], encode: Encode, *, batch_size: int = 32) -> StoreReport:
+    def fill(
+        self,
+        paths: Iterable[Path],
+        encode: Encode,
+        *,
+        views: CountViews = lambda paths: [1] * len(paths),
+        batch_size: int = 32,
+    ) -> StoreReport:
         """Encodes the images that the store lacks, and checks some that it has.
+
+        Any number of processes may fill a store at once. Each encodes what the others have not
+        claimed, and returns when all of its own images are there.
 
         Args:
             paths: image files that will be asked for.
             encode: runs the tower over some of them.
-            batch_size: images per call of `encode`.
+            views: counts their views.
+            batch_size: views per call of `encode`, unless one image has more.
 
         Raises:
-            ValueError: a stored feature is not what the tower gives.
+            ValueError: a stored feature is not what the tower gives, or the features do not fit
+                within the limit.
         """
+        wanted = self._wanted(paths, views)
+        num_bytes = sum(map(self._num_bytes, wanted.values()))
+        if self.limit is not None and num_bytes > self.limit:
+            raise ValueError(
+                f"the features of {len(wanted)} images take {num_bytes / GIB:.3g} GiB as "
+                f"{self.about['on_disk']}, and all stores together may take "
+                f"{self.limit / GIB:.3g} GiB; raise feature_store_gib, or set feature_dtype to a "
+                "smaller one"
+            )
+        self._unneeded.clear()
+        self._evicted = encoded = 0
+        with alone(self.root):
+            new = len(self._map(wanted))
+        for claim, images in self._claimed(wanted):
+            try:
+                self._write_shard(claim.name, images, encode, batch_size)
+            finally:
+                claim.release()
+            encoded += len(images)
+        return StoreReport(
+            folder=str(self.folder),
+            on_disk=self.about["on_disk"],
+            images=len(wanted),
+            views=sum(image.views for image in wanted.values()),
+            bytes=num_bytes,
+            new=new,
+            encoded=encoded,
+            evicted=self._evicted,
+            parity=self._checked(wanted, encode, batch_size),
+        )
+
+    def _wanted(self, paths: Iterable[Path], views: CountViews) -> dict[str, _Image]:
+        """Returns the distinct images by their hashes."""
         by_hash: dict[str, Path] = {}
         for path in sorted(set(paths)):
             self._hashes[path] = sha256(path.read_bytes()).hexdigest()
             by_hash.setdefault(self._hashes[path], path)
-        self._open_shards()
-        missing = [path for key, path in by_hash.items() if key not in self._rows]
-        bytes_per_image = math.prod(self.shape) * self.dtype.itemsize
-        per_shard = max(batch_size, SHARD_BYTES // bytes_per_image)
-        for start in range(0, len(missing), per_shard):
-            self._write_shard(missing[start : start + per_shard], encode, batch_size)
-        self._open_shards()
-        return self._checked(by_hash, len(missing), encode)
+        images = map(_Image, by_hash.values(), views(list(by_hash.values())))
+        return dict(zip(by_hash, images, strict=True))
 
-    def _write_shard(self, paths: Sequence[Path], encode: Encode, batch_size: int) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / "about.json", [json.dumps(self.about, indent=2).encode()])
-        name = uuid4().hex
-        _write(
-            self.folder / f"{name}.bin",
-            (
-                self._bytes(encode(paths[start : start + batch_size]))
-                for start in range(0, len(paths), batch_size)
-            ),
-        )
-        keys = [self._hashes[path] for path in paths]
-        _write(self.folder / f"{name}.json", [json.dumps(keys).encode()])
+    def _num_bytes(self, image: _Image) -> int:
+        return image.views * self.format.num_bytes(*self.shape) + INDEX_BYTES
 
-    def _bytes(self, features: Float[Tensor, "images patches d_vision"]) -> bytes:
-        if tuple(features.shape[1:]) != self.shape:
-            raise ValueError(
-                f"the tower gave features of shape {tuple(features.shape[1:])} per image; the "
-                f"store was opened for {self.shape}"
-            )
-        on_disk = features.detach().to("cpu", self.dtype).contiguous()
-        return on_disk.view(torch.uint8).numpy().tobytes()
-
-    def _open_shards(self) -> None:
-        """Maps the shards that have a list and are not mapped yet."""
-        for listed in sorted(self.folder.glob("*.json")):
-            if listed.name == "about.json" or listed.stem in self._shards:
+    def _map(self, wanted: _Images) -> _Images:
+        """Maps the shards with wanted images, and returns those images that are in none."""
+        if self._use is None:
+            self.folder.mkdir(exist_ok=True)
+            (self.folder / ABOUT).write_text(json.dumps(self.about, indent=2))
+            living(self.folder, "use")  # sweeps up after others
+            self._use = Lease(self.folder, uuid4().hex, "use")
+        for path in sorted(self.folder.glob(f"*{SHARD}")):
+            if path.stem in self._mapped or path.stem in self._unneeded:
                 continue
-            keys = json.loads(listed.read_text())
-            size = len(keys) * math.prod(self.shape)
-            path = listed.with_suffix(".bin")
-            if not path.exists() or path.stat().st_size != size * self.dtype.itemsize:
-                raise ValueError(f"{path} is not the array that {listed.name} lists; delete both")
-            mapped = torch.from_file(str(path), shared=False, size=size, dtype=self.dtype)
-            features = mapped.view(len(keys), *self.shape)
-            self._rows.update({key: (features, row) for row, key in enumerate(keys)})
-            self._shards.add(listed.stem)
+            rows, tensors = read_shard(path)
+            if rows.keys().isdisjoint(wanted):
+                self._unneeded.add(path.stem)
+                continue
+            self._use.add([path.stem])
+            os.utime(path)
+            self._mapped.add(path.stem)
+            self._rows.update({key: (tensors, its) for key, its in rows.items()})
+        return {key: image for key, image in wanted.items() if key not in self._rows}
 
-    def _checked(self, by_hash: Mapping[str, Path], encoded: int, encode: Encode) -> StoreReport:
-        chosen = Random(0).sample(list(by_hash.values()), min(PARITY_IMAGES, len(by_hash)))
-        difference = largest = 0.0
-        if chosen:
-            stored = self(chosen).float()
-            fresh = encode(chosen).to("cpu", self.dtype).float()
-            difference = (stored - fresh).abs().max().item()
-            largest = fresh.abs().max().item()
-        if not difference <= TOLERANCE[self.dtype] * largest:
+    def _claimed(self, wanted: _Images) -> Iterator[tuple[Lease, _Images]]:
+        """Yields images for this process to encode, a shard at a time, until the store has all."""
+        per_shard = min(SHARD_VIEWS, SHARD_BYTES // self.format.num_bytes(*self.shape))
+        while True:
+            with alone(self.root):
+                # In this order, a claim that ended in between is a shard that is seen.
+                claims = living(self.folder, "claim")
+                missing = self._map(wanted)
+                taken = {key for keys in claims.values() for key in keys}
+                free = {key: image for key, image in missing.items() if key not in taken}
+                if free:
+                    mine = next(_batches(free, per_shard))
+                    claim = self._claim(mine, missing)
+            if not missing:
+                return
+            if free:
+                yield claim, mine
+            else:
+                wait_for(
+                    next(c for c, keys in claims.items() if not missing.keys().isdisjoint(keys))
+                )
+
+    def _claim(self, mine: _Images, missing: _Images) -> Lease:
+        if self.limit is not None:
+            coming = sum(map(self._num_bytes, missing.values()))
+            self._evicted += make_room(self.root, limit=self.limit, coming=coming)
+        claim = Lease(self.folder, uuid4().hex, "claim", mine)
+        assert self._use is not None
+        self._use.add([claim.name])  # or the shard might be deleted before it is mapped
+        return claim
+
+    def _write_shard(self, name: str, images: _Images, encode: Encode, batch_size: int) -> None:
+        batches = _batches(images, batch_size)
+        packed = [self.format.pack(self._encoded(batch, encode)) for batch in batches]
+        tensors = {part: torch.cat([batch[part] for batch in packed]) for part in packed[0]}
+        views = {key: image.views for key, image in images.items()}
+        write_shard(self.folder / f"{name}{SHARD}", views, tensors)
+
+    def _encoded(self, images: _Images, encode: Encode) -> Float[Tensor, "views patches d_vision"]:
+        features = encode([image.path for image in images.values()])
+        views = sum(image.views for image in images.values())
+        if tuple(features.shape) != (views, *self.shape):
             raise ValueError(
-                f"the feature store {self.folder} differs from the tower by {difference:.3g} "
-                f"(largest feature {largest:.3g}); delete the folder, it will be made again"
+                f"the tower gave features of shape {tuple(features.shape)} for {views} views; the "
+                f"store was opened for {self.shape} of each"
             )
-        return StoreReport(
-            folder=str(self.folder),
-            images=len(by_hash),
-            encoded=encoded,
-            parity_images=len(chosen),
-            max_abs_difference=difference,
-            max_abs_feature=largest,
+        if not features.isfinite().all():
+            paths = ", ".join(str(image.path) for image in images.values())
+            raise ValueError(
+                f"the tower gave features that are no finite numbers for one of {paths}; compute "
+                "in float32, or leave the image out"
+            )
+        return features.to("cpu", self.format.computed)
+
+    def _checked(self, wanted: _Images, encode: Encode, batch_size: int) -> Parity:
+        keys = Random(0).sample(list(wanted), min(PARITY_IMAGES, len(wanted)))
+        chosen = {key: wanted[key] for key in keys}
+        parity = parity_of(
+            self([image.path for image in chosen.values()]),
+            torch.cat([self._encoded(batch, encode) for batch in _batches(chosen, batch_size)]),
+            images=len(chosen),
+            tolerance=self.format.tolerance,
         )
+        if not parity.holds:
+            raise ValueError(
+                f"the feature store {self.folder} differs from the tower by "
+                f"{parity.max_abs_difference:.3g} (largest feature {parity.max_abs_feature:.3g}, "
+                f"least cosine {parity.min_cosine:.3g}); delete the folder, it will be made again"
+            )
+        return parity
 
 
-def _write(path: Path, blocks: Iterable[bytes]) -> None:
-    """Writes a file that appears under its name only when it is whole and on disk."""
-    unfinished = path.with_name(f".{uuid4().hex}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            for block in blocks:
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _batches(images: _Images, num_views: int) -> Iterator[_Images]:
+    """Cuts images into parts of at most so many views, or of one image that has more."""
+    part: dict[str, _Image] = {}
+    views = 0
+    for key, image in images.items():
+        if part and views + image.views > num_views:
+            yield part
+            part, views = {}, 0
+        part[key] = image
+        views += image.views
+    if part:
+        yield part

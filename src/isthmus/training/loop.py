@@ -104,7 +104,9 @@ def train(
             if number > position.stage and recipe.stages[number].hand_over:
                 _change_model(run, number)
             _run_stage(run, prepare(run, number))
-            run.position = replace(run.position, stage=number + 1, stage_step=0, best_loss=None)
+            run.position = replace(
+                run.position, stage=number + 1, stage_step=0, place=(0, 0), best_loss=None
+            )
 
     if is_main:
         run_folder.save_model(output, partial(_save, run, len(recipe.stages) - 1), run.processor)
@@ -195,13 +197,13 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
         StepProgress(run.console, stage.name, first=first, num_steps=num_steps) as progress,
     ):
         clock = perf_counter()
-        for step, pieces in enumerate(prepared.steps(first), start=first):
+        for step, due in enumerate(prepared.steps(run.position), start=first):
             lr = set_lr(optimizer, lr_factor(step, num_steps, schedule))
-            figures, counts = take_step(prepared.learner, pieces, run.accelerator, dtype)
+            figures, counts = take_step(prepared.learner, due.pieces, run.accelerator, dtype)
             norm = _clip(run, prepared)
             optimizer.step()
             optimizer.zero_grad()
-            run.position = run.position.after(counts, seconds=perf_counter() - clock)
+            run.position = run.position.after(counts, due.planned, seconds=perf_counter() - clock)
 
             done = step + 1
             if _is_due(done, stage.log_every, num_steps):

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -15,14 +16,13 @@ from torch.optim import Optimizer
 
 from isthmus.config import digest_of
 from isthmus.data.ahead import made_ahead
-from isthmus.data.order import Order, epoch_batches
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.parts import Parts
 from isthmus.training import run_folder
 from isthmus.training.checkpoint import Checkpoint, Position
-from isthmus.training.examples import Dataset
+from isthmus.training.course import Planned
 from isthmus.training.freeze import (
     freeze_and_thaw,
     learned_values,
@@ -32,9 +32,10 @@ from isthmus.training.freeze import (
 from isthmus.training.hand_over import heirs_of
 from isthmus.training.log import RunLog
 from isthmus.training.optim import build_optimizer
+from isthmus.training.pieces import pieces_of
 from isthmus.training.resolve import Model, ModelProcessor, examples_of
 from isthmus.training.stage import Part, PartName, Recipe, Stage
-from isthmus.training.stage_data import StageData, open_data, pieces_of
+from isthmus.training.stage_data import StageData, open_data
 from isthmus.training.step import Piece, Trainee
 
 _BLIND_PARTS = ("language_model", "objectives")
@@ -66,6 +67,16 @@ class Run:
 
 
 @final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """A step that is ready to be taken."""
+
+    planned: Planned
+    pieces: Sequence[Piece]
+    """What this process computes of it."""
+
+
+@final
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A stage that is ready for its next step."""
@@ -77,7 +88,6 @@ class Prepared:
     """The trainee as Accelerate, and perhaps torch.compile, wrapped it."""
     optimizer: Optimizer
     data: StageData
-    order: Order
     num_steps: int
     accelerator: Accelerator
     learned: Sequence[Tensor]
@@ -92,28 +102,28 @@ class Prepared:
             p for part in self.stage.train for p in trained_parameters(part, self.parts[part.name])
         ]
 
-    def steps(self, first: int) -> Iterator[list[Piece]]:
-        """Yields what this process computes of each step, from a step on."""
-        plan = (self.order.batch(step) for step in range(first, self.num_steps))
-        return self._made(self.data.train, plan)
+    def steps(self, position: Position) -> Iterator[Due]:
+        """Yields what this process computes of each step that is left, from a position on."""
+        planned = self.data.train.planned(position.place)
+        left = self.num_steps - position.stage_step
+        return made_ahead(self._due, islice(planned, left), self.stage.num_workers)
 
     def validation(self) -> Iterator[Piece]:
         """Yields what this process computes of the validation set."""
-        dataset = self.data.validation
-        assert dataset is not None
-        batch_size = self.stage.schedule.batch_size
-        plan = epoch_batches(dataset.lengths(), batch_size=batch_size, seed=0, epoch=0)
-        for pieces in self._made(dataset, iter(plan)):
-            yield from pieces
+        course = self.data.validation
+        assert course is not None
+        epoch = islice(course.planned((0, 0)), course.num_steps(1))
+        for due in made_ahead(self._due, epoch, self.stage.num_workers):
+            yield from due.pieces
 
-    def _made(self, dataset: Dataset, plan: Iterator[list[int]]) -> Iterator[list[Piece]]:
-        def make(batch: list[int]) -> list[Piece]:
-            accumulation = self.stage.schedule.accumulation
-            return pieces_of(
-                dataset, batch, accumulation=accumulation, accelerator=self.accelerator
-            )
-
-        return made_ahead(make, plan, self.stage.num_workers)
+    def _due(self, planned: Planned) -> Due:
+        pieces = pieces_of(
+            planned.dataset,
+            planned.indices,
+            accumulation=self.stage.schedule.accumulation,
+            accelerator=self.accelerator,
+        )
+        return Due(planned=planned, pieces=pieces)
 
 
 def prepare(run: Run, number: int) -> Prepared:
@@ -150,13 +160,13 @@ def prepare(run: Run, number: int) -> Prepared:
         run.model,
         run.processor,
         tower=tower,
+        seed=run.recipe.seed,
         output=run.output,
         accelerator=accelerator,
         console=run.console,
     )
     schedule = stage.schedule
-    order = Order(data.train.lengths(), batch_size=schedule.batch_size, seed=run.recipe.seed)
-    num_steps = schedule.num_steps(len(data.train))
+    num_steps = schedule.steps or data.train.num_steps(schedule.epochs or 0)
     if stage.blind and isinstance(run.model, IsthmusForAlignment):
         raise ValueError(
             f"stage {stage.name!r} is blind, but holds pictures and texts together; there is "
@@ -186,10 +196,11 @@ def prepare(run: Run, number: int) -> Prepared:
         {
             "name": stage.name,
             "steps": num_steps,
-            "samples": data.num_samples,
-            "rows": len(data.train),
+            "samples": data.train.num_samples,
+            "rows": data.train.num_rows,
             "rejected": dict(Counter(each.reason for each in data.rejected)),
-            "cut": data.num_cut,
+            "filtered": dict(data.filtered),
+            "cut": data.train.num_cut(),
             "data": data.fingerprint,
             "parts": [row.to_dict() for row in rows],
             "feature_store": data.store.to_dict() if data.store else None,
@@ -204,7 +215,6 @@ def prepare(run: Run, number: int) -> Prepared:
         learner=cast(nn.Module, torch.compile(learner, dynamic=True)) if stage.compile else learner,
         optimizer=optimizer,
         data=data,
-        order=order,
         num_steps=num_steps,
         accelerator=accelerator,
         learned=learned_values(parts, [*so_far, *(Part(name=name, lr=0.0) for name in heirs)]),

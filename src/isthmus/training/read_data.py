@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 from rich.console import Console
 
 from isthmus.config import digest_of
 from isthmus.data import sources
-from isthmus.data.prefix import split_answer
+from isthmus.data.quarantine import Quarantine, Rejected
 from isthmus.data.sample import Sample
-from isthmus.data.vetting import Rejected, vet
+from isthmus.data.vetting import vet
 from isthmus.modeling import fingerprint
 from isthmus.training.examples import Examples
 from isthmus.training.resolve import microworld_files
-from isthmus.training.stage import Data, FileData
+from isthmus.training.stage import FileData, MicroworldData
 
 
 @final
@@ -31,12 +30,10 @@ class ReadData:
 
 
 def read_data(
-    data: Data,
+    data: FileData | MicroworldData,
     examples: Examples,
     *,
-    blind: bool = False,
-    split_seed: int | None = None,
-    quarantine: Path | None = None,
+    quarantine: Quarantine | None = None,
     num_workers: int = 0,
     console: Console | None = None,
 ) -> ReadData:
@@ -45,9 +42,7 @@ def read_data(
     Args:
         data: where they are.
         examples: how the model learns from them.
-        blind: whether their images are dropped, after all that has been checked.
-        split_seed: of the places where answers are split, see `split_answer`; None splits none.
-        quarantine: folder whose quarantine.jsonl gets the faulty rows.
+        quarantine: gets the faulty rows.
         num_workers: threads that try the rows.
         console: where a bar shows how far it is.
 
@@ -65,17 +60,12 @@ def read_data(
             console=console,
         )
         if quarantine is not None:
-            vetted.write(quarantine)
+            quarantine.add(vetted.rejected)
         vetted.check_share(data.max_bad_share)
         samples, rejected, file = vetted.samples, vetted.rejected, data.file
     else:  # written by ourselves
         files = microworld_files(data)
         samples, file = list(sources.read(files.file, files.image_root)), files.file
-    if blind:
-        samples = [sample.without_images() for sample in samples]
-    if split_seed is not None:
-        parts = (part for sample in samples for part in sample.by_answer())
-        samples = [split_answer(part, seed=split_seed) for part in parts]
     name = fingerprint.of_files([file])
     if rejected:
         name = digest_of([name, [each.row for each in rejected]])

@@ -22,6 +22,10 @@ class TrainResult:
     """Samples learned from, counted each time."""
     tokens: int
     """Tokens learned from, text and visual together."""
+    refused: int
+    """Samples that were due and had a fault, counted each time; none of what was tried before."""
+    filtered: int
+    """Samples that were due and not asked for, the same."""
     train_seconds: float
     """Time in all: loading, encoding, steps, validation, checkpoints; over all resumes."""
     samples_per_second: float
@@ -60,6 +64,8 @@ def result_of(output: Path, position: Position, *, seconds: float) -> TrainResul
         steps=position.step,
         samples=position.samples,
         tokens=position.tokens,
+        refused=position.refused,
+        filtered=position.filtered,
         train_seconds=seconds,
         samples_per_second=position.per_second(position.samples),
         tokens_per_second=position.per_second(position.tokens),

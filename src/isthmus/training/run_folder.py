@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isthmus.data.vetting import QUARANTINE_FILE
+from isthmus.data.quarantine import QUARANTINE_FILE
 from isthmus.evaluation.results import RECIPE_FILE, RESULTS_FILE
 from isthmus.training.checkpoint import CHECKPOINTS
 from isthmus.training.log import LOG_NAME, TENSORBOARD_NAME

@@ -56,13 +56,6 @@ class Schedule(Config):
                 "a piece would be empty"
             )
 
-    def num_steps(self, num_samples: int) -> int:
-        """Returns the optimizer steps of a stage over so many samples."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return self.epochs * math.ceil(num_samples / self.batch_size)
-
 
 def lr_factor(step: int, num_steps: int, schedule: Schedule) -> float:
     """Returns the share of the peak learning rate at a step, counted from 0.

@@ -12,6 +12,7 @@ from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.modeling.lora import Lora
 from isthmus.objectives.base import ObjectiveConfig
 from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.feature_formats import FeatureDtype
 from isthmus.training.models import AlignmentConfig, HandOver, ModelConfig
 from isthmus.training.schedule import Schedule
 
@@ -29,6 +30,9 @@ class FileData(Config):
     """Folder in which the images of every row lie."""
     max_bad_share: float = MAX_BAD_SHARE
     """Share of rows that may be unusable; they are left out, and named in quarantine.jsonl."""
+    lazy: bool = False
+    """Try each row when it is due, in place of all before the first step: for files of which even
+    one pass over the images takes long. Rows are read when they are needed, not kept in memory."""
 
     def __post_init__(self) -> None:
         """Checks the share.
@@ -36,8 +40,33 @@ class FileData(Config):
         Raises:
             ValueError: it is none.
         """
-        if not 0 <= self.max_bad_share <= 1:
-            raise ValueError(f"max_bad_share is {self.max_bad_share}; expected a share in [0, 1]")
+        _check_share(self.max_bad_share)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MixtureData(Config):
+    """Samples of several data sets, as a file of the user's tells: see `data/mixture/file.py`."""
+
+    mixture: Path
+    """YAML file."""
+    max_bad_share: float = MAX_BAD_SHARE
+    """Share of the rows of each data set that may be unusable; see `FileData`."""
+    lazy: bool = False
+    """Try each row when it is due; see `FileData`."""
+
+    def __post_init__(self) -> None:
+        """Checks the share.
+
+        Raises:
+            ValueError: it is none.
+        """
+        _check_share(self.max_bad_share)
+
+
+def _check_share(value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"max_bad_share is {value}; expected a share in [0, 1]")
 
 
 @final
@@ -90,7 +119,7 @@ class Part(Config):
             )
 
 
-Data = FileData | MicroworldData
+Data = FileData | MixtureData | MicroworldData
 
 
 @final
@@ -136,6 +165,11 @@ class Stage(Config):
     """Compile the model with torch.compile."""
     feature_store: bool = False
     """Run the frozen vision tower once over the images, and train from its outputs on disk."""
+    feature_dtype: FeatureDtype = "as computed"
+    """Number format of these outputs on disk: of the computation, or a smaller one."""
+    feature_store_gib: float | None = None
+    """Most that the outputs of all towers and runs may take on disk, in GiB: when this run's would
+    pass it, those that were not used for the longest time are deleted. None deletes nothing."""
     num_workers: int = 1
     """Threads that prepare batches ahead; 0 prepares them in the loop."""
     pack_tokens: int | None = None
@@ -163,6 +197,17 @@ class Stage(Config):
             raise ValueError(
                 f"stage {self.name!r} trains the vision tower, so its outputs cannot be stored; "
                 "set feature_store to False, or freeze the tower"
+            )
+        if not self.feature_store:
+            for name, unset in (("feature_dtype", "as computed"), ("feature_store_gib", None)):
+                if getattr(self, name) != unset:
+                    raise ValueError(
+                        f"{name} is {getattr(self, name)!r}, but the vision tower's outputs are "
+                        "not stored; set feature_store to True"
+                    )
+        if self.feature_store_gib is not None and self.feature_store_gib <= 0:
+            raise ValueError(
+                f"feature_store_gib is {self.feature_store_gib}; expected more than 0, or None"
             )
         for name in ("validate_every", "checkpoint_every"):
             if not 0 < getattr(self, name) <= 1:

@@ -1,7 +1,8 @@
 """What a stage learns from, opened: datasets, and the store of what the frozen tower sees."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -13,17 +14,17 @@ from torch import Tensor
 
 from isthmus.data.ahead import made_ahead
 from isthmus.data.cache import cache_root
-from isthmus.data.dataset import ConversationDataset
-from isthmus.data.order import share
-from isthmus.data.packing import PackedDataset, Packing
-from isthmus.data.vetting import QUARANTINE_FILE, Rejected
-from isthmus.data.views import read_views
-from isthmus.training.examples import Dataset
-from isthmus.training.feature_store import FeatureStore, StoreReport
-from isthmus.training.read_data import ReadData, read_data
+from isthmus.data.quarantine import QUARANTINE_FILE, Quarantine, Rejected
+from isthmus.data.views import num_views, read_views
+from isthmus.training.course import Course
+from isthmus.training.feature_formats import FeatureDtype
+from isthmus.training.feature_report import StoreReport
+from isthmus.training.feature_room import GIB
+from isthmus.training.feature_store import FeatureStore
+from isthmus.training.reading import Reading
 from isthmus.training.resolve import Model, ModelProcessor, examples_of
-from isthmus.training.stage import Data, Stage
-from isthmus.training.step import Piece, autocast
+from isthmus.training.stage import Stage
+from isthmus.training.step import autocast
 
 _UNSEEN_BY_FEATURES = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version"})
 """Keys of a tower's configuration that do not change what it sees."""
@@ -32,6 +33,7 @@ _UNSEEN_BY_FEATURES = frozenset({"_name_or_path", "architectures", "dtype", "tra
 _SEEN_BY_FEATURES = (
     *("vision_config", "vision_layer", "vision_beside", "vision_prefix"),
     *("image_size", "image_mean", "image_std", "image_resample", "image_resize"),
+    "max_tiles",
 )
 """Keys of a model's configuration that do."""
 
@@ -39,12 +41,10 @@ _SEEN_BY_FEATURES = (
 @final
 @dataclass(frozen=True, kw_only=True)
 class StageData:
-    """Datasets of a stage."""
+    """What a stage learns from, and is validated with."""
 
-    train: Dataset
-    num_samples: int
-    """Samples to learn from, of which a row may hold several."""
-    validation: Dataset | None
+    train: Course
+    validation: Course | None
     fingerprint: str
     """Of the file that is learned from."""
     validation_fingerprint: str | None
@@ -52,9 +52,9 @@ class StageData:
     store: StoreReport | None
     """What the feature store holds for the stage, if it is used."""
     rejected: Sequence[Rejected]
-    """Rows that are used neither to train nor to validate."""
-    num_cut: int
-    """Examples to learn from of which the end is left out."""
+    """Rows that are used neither to train nor to validate, as far as they were tried."""
+    filtered: Mapping[str, int]
+    """Rows that are not asked for, by reason, as far as they were read."""
 
 
 def open_data(
@@ -65,6 +65,7 @@ def open_data(
     tower: str,
     accelerator: Accelerator,
     console: Console,
+    seed: int = 0,
     output: Path | None = None,
 ) -> StageData:
     """Reads the samples of a stage, and has the frozen tower see their images if it asks for that.
@@ -74,12 +75,14 @@ def open_data(
         model: holds the tower.
         processor: of the model.
         tower: fingerprint of the tower's weights.
-        accelerator: the main process writes caches, the others wait for it and read them.
+        accelerator: the main process writes caches, the others wait for it and read them; all fill
+            the feature store together.
         console: is told about rows that are left out, and about the feature store.
+        seed: of the order of samples.
         output: folder whose quarantine.jsonl names those rows.
 
     Raises:
-        ValueError: too large a share of the rows cannot be used.
+        ValueError: too large a share of the rows cannot be used, or a setting does not fit others.
     """
     examples = examples_of(model, processor)
     if stage.split_answers and not model.config.is_encoder_decoder:
@@ -88,89 +91,78 @@ def open_data(
             "has one stack of layers; set split_answers to False"
         )
 
-    def read_rows(data: Data) -> ReadData:
-        return read_data(
-            data,
-            examples,
-            blind=stage.blind,
-            split_seed=0 if stage.split_answers else None,
-            quarantine=output,
-            num_workers=stage.num_workers,
-            console=console,
-        )
-
+    reader = Reading(
+        stage=stage,
+        examples=examples,
+        seed=seed,
+        quarantine=Quarantine(output),
+        is_main=accelerator.is_main_process,
+        console=console,
+    )
     with accelerator.main_process_first():
-        read = read_rows(stage.data)
-        validation = read_rows(stage.validation) if stage.validation else None
+        read = reader.read(stage.data)
+        validation = reader.read(stage.validation) if stage.validation else None
         rejected = [*read.rejected, *(validation.rejected if validation else ())]
         if rejected:
             console.print(
                 f"rows that cannot be used: {len(rejected)}; {QUARANTINE_FILE} says why",
                 highlight=False,
             )
-        samples = [*read.samples, *(validation.samples if validation else ())]
-        images = [path for sample in samples for path in sample.images]
-        store = report = None
-        if stage.feature_store and images:
-            store = open_store(model, tower=tower, dtype=getattr(torch, stage.dtype))
-            with console.status("the vision tower looks at the images once"):
-                encode = _Encode(model, processor, accelerator.device, store.dtype, stage)
-                report = store.fill(images, encode)
-            console.print(
-                f"feature store: {report.images} images, {report.encoded} of them new; "
-                f"{report.parity_images} seen again differ by {report.max_abs_difference:.1e} "
-                f"at most (largest feature {report.max_abs_feature:.1f})",
-                highlight=False,
-            )
-    train = examples.dataset(read.samples, store)
-    num_samples = len(train)
-    if stage.pack_tokens:
-        train = _packed(train, stage)
+        images = [*read.images, *(validation.images if validation else ())]
+    store = report = None
+    if stage.feature_store and images:
+        store = open_store(
+            model,
+            tower=tower,
+            dtype=getattr(torch, stage.dtype),
+            on_disk=stage.feature_dtype,
+            gib=stage.feature_store_gib,
+        )
+        with console.status("the vision tower looks at the images once"):
+            encode = _Encode(model, processor, accelerator.device, store.format.computed, stage)
+            report = store.fill(images, encode, views=partial(num_views, processor=processor))
+        parity = report.parity
+        console.print(
+            f"feature store: {report.images} images, {report.new} of them new, in {report.on_disk}"
+            f"; {parity.parity_images} seen again differ by {parity.max_abs_difference:.1e} at "
+            f"most (largest feature {parity.max_abs_feature:.1f}, cosine {parity.min_cosine:.5f})",
+            highlight=False,
+        )
+    train = reader.course(read, store)
     if num_cut := train.num_cut():
         console.print(
-            f"captions longer than the model reads: {num_cut} of {len(train)}; their ends are cut",
+            f"captions longer than the model reads: {num_cut} of {train.num_rows}; their ends are "
+            "cut",
             highlight=False,
         )
     return StageData(
         train=train,
-        num_samples=num_samples,
-        validation=examples.dataset(validation.samples, store) if validation else None,
+        validation=reader.course(validation, store) if validation else None,
         fingerprint=read.fingerprint,
         validation_fingerprint=validation.fingerprint if validation else None,
         store=report,
         rejected=rejected,
-        num_cut=num_cut,
+        filtered=read.filtered,
     )
 
 
-def _packed(dataset: Dataset, stage: Stage) -> Dataset:
-    if not isinstance(dataset, ConversationDataset):
-        raise ValueError(
-            f"stage {stage.name!r} packs samples, but pairs of an image and a caption are compared "
-            "row by row; set pack_tokens to None"
-        )
-    assert stage.pack_tokens is not None
-    packing = Packing(max_tokens=stage.pack_tokens, max_images=stage.pack_images)
-    return PackedDataset(dataset, packing)
-
-
-def open_store(model: Model, *, tower: str, dtype: torch.dtype) -> FeatureStore:
+def open_store(
+    model: Model,
+    *,
+    tower: str,
+    dtype: torch.dtype,
+    on_disk: FeatureDtype = "as computed",
+    gib: float | None = None,
+) -> FeatureStore:
     """Opens the store of a model's tower in the cache.
 
     Args:
         model: holds the tower.
         tower: fingerprint of the tower's weights.
-        dtype: number format of the computation, and on disk.
-
-    Raises:
-        ValueError: pictures have several views, of which a store would hold one.
+        dtype: number format of the computation.
+        on_disk: number format on disk.
+        gib: most that all stores may take together, in GiB; None knows no limit.
     """
-    if model.config.max_tiles is not None:
-        raise ValueError(
-            f"image_resize is {model.config.image_resize!r}, so that pictures have a number of "
-            "views of their own, and the feature store holds one of each; set feature_store to "
-            "False"
-        )
     config = model.config
     written = config.to_dict()
     for encoder in (t["vision_config"] for t in (written, *written["vision_beside"])):
@@ -182,6 +174,8 @@ def open_store(model: Model, *, tower: str, dtype: torch.dtype) -> FeatureStore:
         num_patches=_num_states(model),
         d_vision=config.d_vision,
         dtype=dtype,
+        on_disk=on_disk,
+        limit=None if gib is None else int(gib * GIB),
     )
 
 
@@ -197,26 +191,6 @@ def _num_states(model: Model) -> int:
         return model.encode_images(black).states.shape[1]
 
 
-def pieces_of(
-    dataset: Dataset,
-    batch: Sequence[int],
-    *,
-    accumulation: int,
-    accelerator: Accelerator,
-) -> list[Piece]:
-    """Returns what this process computes of a global batch."""
-    processes, process = accelerator.num_processes, accelerator.process_index
-    shares = [
-        share(batch, pieces=accumulation * processes, piece=number * processes + process)
-        for number in range(accumulation)
-    ]
-    return [
-        Piece(dataset.batch(indices or batch[:1]), real=bool(indices))
-        for indices in shares
-        if indices or processes > 1
-    ]
-
-
 @final
 @dataclass(frozen=True)
 class _Encode:
@@ -229,8 +203,8 @@ class _Encode:
     stage: Stage
 
     @torch.no_grad()
-    def __call__(self, paths: Iterable[Path]) -> Float[Tensor, "images seen d_vision"]:
-        """Returns what the tower sees of each image."""
+    def __call__(self, paths: Iterable[Path]) -> Float[Tensor, "views seen d_vision"]:
+        """Returns what the tower sees of each view of each image."""
         pixels = made_ahead(
             lambda path: read_views(path, self.processor), paths, self.stage.num_workers
         )

@@ -27,6 +27,8 @@ class Piece:
     batch: Batch
     real: bool = True
     """False for a stand-in that counts for nothing, so that no process waits for another."""
+    refused: int = 0
+    """Samples that would be in it and could not be read."""
 
 
 @final
@@ -39,6 +41,8 @@ class StepCounts:
     samples: int
     tokens: int
     """Real positions, of text and visual tokens, and of what a decoder writes."""
+    refused: int
+    """Samples that would be in it and could not be read."""
 
 
 @final
@@ -190,7 +194,8 @@ def _count(
     samples = sum(batch.num_samples for batch in real)
     tokens = sum(batch.num_positions for batch in real)
     held = [float(sum(column)) for column in zip(*items, strict=True)]
-    *whole, samples_whole, tokens_whole = reduced(
-        [*held, float(samples), float(tokens)], accelerator
+    refused = sum(piece.refused for piece in pieces)
+    *whole, samples_whole, tokens_whole, refused_whole = reduced(
+        [*held, float(samples), float(tokens), float(refused)], accelerator
     )
-    return StepCounts(tuple(whole), int(samples_whole), int(tokens_whole))
+    return StepCounts(tuple(whole), int(samples_whole), int(tokens_whole), int(refused_whole))
