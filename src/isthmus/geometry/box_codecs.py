@@ -67,7 +67,7 @@ class BoxText(ABC):
 class CellText(BoxText):
     """Cells of the picture in double brackets, as `isthmus.geometry.boxes` has them.
 
-    Paper: CogVLM, arXiv 2311.03079, section 2.3 (3 digits).
+    Paper: CogVLM, arXiv 2311.03079 (3 digits).
     """
 
     digits: int
@@ -206,7 +206,7 @@ class PatchText(BoxText):
     Corners are read at the middle of their cells, but those of a box within one row or one column
     at the outer edges.
 
-    Paper: Kosmos-2, arXiv 2306.14824, section 2, and its code for what is read.
+    Paper: Kosmos-2, arXiv 2306.14824, and its code for what is read.
     """
 
     layout: Layout
@@ -221,8 +221,8 @@ class PatchText(BoxText):
         for box in boxes:
             left, top, right, bottom = _within(box, x, y)
             column, row = x.step(left), y.step(top)
-            last_column = max(math.ceil(x.position(right)) - 1, column)
-            last_row = max(math.ceil(y.position(bottom)) - 1, row)
+            last_column = math.ceil(x.position(right)) - 1
+            last_row = math.ceil(y.position(bottom)) - 1
             cells = (row * _PATCHES + column, last_row * _PATCHES + last_column)
             rows.append([f"{cell:04d}" for cell in cells])
         return self.layout.write(rows)
