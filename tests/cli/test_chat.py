@@ -105,7 +105,7 @@ def test_a_picture_comes_from_the_web(site: str, name: str) -> None:
         ("http://127.0.0.1:abc/x.png", "cannot be fetched: nonnumeric port"),
         ("http://[x/y.png", "cannot be fetched: Invalid IPv6"),
         ("absent.png", "does not exist"),
-        ("FOLDER", "cannot be read"),
+        ("FOLDER", "there is no image"),
     ],
 )
 def test_a_picture_that_cannot_be_had_is_named(

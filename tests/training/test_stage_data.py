@@ -20,7 +20,7 @@ TILES: dict[str, Any] = {"image_resize": "tiles", "max_tiles": 4}
 
 
 def opened(tmp_path: Path, **choices: Any) -> tuple[Any, StageData]:
-    """Opens eight samples, of which one shows a picture of five views."""
+    """Opens eight samples, of which one shows a picture of five views, the others of three."""
     model, processor = tiny_model(tmp_path, connector="mlp", **TILES)
     file = write_data(tmp_path / "data", 8)
     tiny_image(0, 120, 30).save(tmp_path / "data/images/0-0.png")
@@ -55,18 +55,19 @@ def test_stored_tiles_are_what_the_tower_sees_of_them(
     model, plain = opened(tmp_path)
     _, stored = opened(tmp_path, feature_store=True, feature_dtype=on_disk)
     assert stored.store is not None
-    assert (stored.store.images, stored.store.views) == (8, 12)
+    # Five views of one picture, and three of each of the others, which are twice as wide as high.
+    assert (stored.store.images, stored.store.views) == (8, 26)
     order = [2, 0, 1]  # two pictures, the one of five views, and one
     pixels, features = (batch(data, order) for data in (plain, stored))
     assert pixels.pixel_values is not None
     assert features.pixel_values is None
     assert torch.equal(features.input_ids, pixels.input_ids)
     seen = model.encode_images(pixels.pixel_values).states
-    assert len(seen) == 8
+    assert len(seen) == 14
     leave = stored.store.parity.tolerance * seen.abs().max()
     torch.testing.assert_close(features.patch_features, seen, rtol=0, atol=leave.item())
 
 
 def test_a_limit_in_gib_reaches_the_store(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"all stores together may take 1e-06 GiB"):
+    with pytest.raises(ValueError, match=r"all stores together may take 9.99e-07 GiB"):
         opened(tmp_path, feature_store=True, feature_store_gib=1e-6)

@@ -124,12 +124,18 @@ def test_shares_are_kept_to_the_letter(folder: Path, processor: IsthmusProcessor
 def test_a_course_goes_on_at_twenty_places_as_it_would_have(
     folder: Path, processor: IsthmusProcessor, packed: bool
 ) -> None:
-    steps = due(course(folder, processor, packed=packed), (0, 0), 50)
-    chance = Random(0)
-    for skipped in sorted(chance.sample(range(1, 45), 20)):
-        again = due(course(folder, processor, packed=packed), steps[skipped - 1][0], 3)
-        assert again == steps[skipped : skipped + 3]
-    assert len({name for _, batch in steps for name in batch}) > 100
+    mixture = yaml.safe_load((folder / "mixture.yaml").read_text()) | {"samples": 60}
+    (folder / "mixture.yaml").write_text(yaml.safe_dump(mixture))
+    steps = due(course(folder, processor, packed=packed), (0, 0), 30)
+    for skipped in sorted(Random(0).sample(range(1, 29), 20)):
+        # From the window that is due on, each course is new.
+        again = course(folder, processor, packed=packed)
+        (number, batch), names = steps[skipped - 1][0], steps[skipped][1]
+        window = again.window(number)
+        assert window.dataset.batch(window.batches[batch]).ids == names
+    whole = due(course(folder, processor, packed=packed), steps[9][0], 12)
+    assert whole == steps[10:22]
+    assert len({name for _, batch in steps for name in batch}) > 50
 
 
 def test_rows_tried_before_and_rows_tried_when_due_are_the_same_samples(

@@ -22,7 +22,6 @@ count for the limit, and go like any others.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, final
@@ -33,6 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isthmus.config import digest_of
+from isthmus.data.media import digest_of as digest_of_image
 from isthmus.training.feature_formats import FeatureDtype, FeatureFormat
 from isthmus.training.feature_leases import Lease, alone, living, wait_for
 from isthmus.training.feature_report import Parity, StoreReport, parity_of
@@ -168,7 +168,7 @@ class FeatureStore:
         """Returns the distinct images by their hashes."""
         by_hash: dict[str, Path] = {}
         for path in sorted(set(paths)):
-            self._hashes[path] = sha256(path.read_bytes()).hexdigest()
+            self._hashes[path] = digest_of_image(path)
             by_hash.setdefault(self._hashes[path], path)
         images = map(_Image, by_hash.values(), views(list(by_hash.values())))
         return dict(zip(by_hash, images, strict=True))

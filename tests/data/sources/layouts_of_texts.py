@@ -279,7 +279,7 @@ OBELICS = Layout(
                     "metadata": "[]",
                     "general_metadata": "{}",
                 },
-                {"images": ["1.png", None], "texts": ["both", None]},
+                {"images": ["1.png", None], "texts": ["both", "a text"]},
                 {"images": ["1.png"], "texts": []},
                 {"images": ["1.png"], "texts": [None]},
                 {"images": ["https://a.org/1.png", None], "texts": [None, "A page."]},

@@ -16,9 +16,14 @@ _DOCUMENTS, _TURNS = 3000, 12
 @lru_cache(maxsize=2)
 def microworld_tokenizer(*, chat: bool) -> PreTrainedTokenizerFast:
     """Trains the tokenizer anew (two seconds, always the same); `chat` adds the chat template."""
+    return train_tokenizer(_texts(), chat=chat)
+
+
+@lru_cache(maxsize=1)
+def _texts() -> list[str]:
     everything = Curriculum(level=MAX_THINGS)
     texts = []
     for turns_marked in (False, True):
         stream = documents(Random("tokenizer/0"), everything, chat=turns_marked, turns=_TURNS)
         texts += [piece for document in islice(stream, _DOCUMENTS) for piece in document.pieces]
-    return train_tokenizer(texts, chat=chat)
+    return texts
