@@ -188,7 +188,8 @@ def test_a_tower_that_fails_leaves_its_images_to_others(tmp_path: Path) -> None:
         raise RuntimeError("out of memory")
 
     store = tiny_store(tmp_path)
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(RuntimeError, match="out of memory") as kept:
         store.fill(paths, fail)
+    assert kept.traceback  # in which the claim is, still
     assert tiny_store(tmp_path).fill(paths, Tower()).encoded == 3
     assert store.fill(paths, Tower()).encoded == 0

@@ -81,7 +81,8 @@ def test_what_a_living_run_has_open_stays(tmp_path: Path) -> None:
         store(paths)
 
     ready = get_context("fork").Event()
-    other = begin(live, ready)
+    assert lacks(tmp_path, "a", paths[:5]) == 5
+    other = begin(live, ready)  # which finds one shard, and makes another
     assert ready.wait(60)
     aged(tmp_path, "a", 1000)
     assert lacks(tmp_path, "b", paths) == 10

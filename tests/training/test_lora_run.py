@@ -12,7 +12,7 @@ import isthmus
 from isthmus.modeling.lora import Lora
 from isthmus.training.run_folder import read_description
 from isthmus.training.stage import Part, Recipe
-from tests.training.test_loop import _bit_equal, _train, _train_until, _weights
+from tests.training.kills import bit_equal, run, run_until, weights
 from tests.training.tiny_recipe import tiny_recipe
 
 LM = Part(name="language_model", lr=1e-2, lora=Lora(rank=2, alpha=4))
@@ -27,12 +27,12 @@ def recipe(tmp_path: Path) -> Recipe:
 def test_a_killed_run_ends_bit_equal_and_merged(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _train(recipe, tmp_path / "whole")
+    run(recipe, tmp_path / "whole")
     for step in (2, 5):
-        _train_until(monkeypatch, recipe, tmp_path / "killed", step)
-    _train(recipe, tmp_path / "killed", resume=True)
-    whole = _weights(tmp_path / "whole")
-    assert _bit_equal(whole, _weights(tmp_path / "killed"))
+        run_until(monkeypatch, recipe, tmp_path / "killed", step)
+    run(recipe, tmp_path / "killed", resume=True)
+    whole = weights(tmp_path / "whole")
+    assert bit_equal(whole, weights(tmp_path / "killed"))
     assert not any("lora" in name or "base_layer" in name for name in whole)
     stock = load_file(Path(recipe.model.language) / "model.safetensors")
     moved = [n for n, w in stock.items() if not torch.equal(w, whole[_ours(n)])]
@@ -52,21 +52,21 @@ def _ours(name: str) -> str:
 
 
 def test_trained_weights_alone_are_joined_to_their_towers(recipe: Recipe, tmp_path: Path) -> None:
-    _train(recipe, tmp_path / "whole")
-    _train(replace(recipe, save="trained"), tmp_path / "trained")
+    run(recipe, tmp_path / "whole")
+    run(replace(recipe, save="trained"), tmp_path / "trained")
     small = tmp_path / "trained"
     assert not (small / "model.safetensors").exists()
     assert (small / "trained.safetensors").stat().st_size < 2e5
     whole, _ = isthmus.load(tmp_path / "whole")
     joined, processor = isthmus.load(small)
     assert processor.num_image_tokens == whole.config.num_image_tokens
-    assert _bit_equal(whole.state_dict(), joined.state_dict())
+    assert bit_equal(whole.state_dict(), joined.state_dict())
     joined.save_pretrained(tmp_path / "again")
-    assert _bit_equal(_weights(tmp_path / "whole"), _weights(tmp_path / "again"))
+    assert bit_equal(weights(tmp_path / "whole"), weights(tmp_path / "again"))
 
 
 def test_trained_weights_refuse_other_towers(recipe: Recipe, tmp_path: Path) -> None:
-    _train(replace(recipe, save="trained"), tmp_path / "trained")
+    run(replace(recipe, save="trained"), tmp_path / "trained")
     file = Path(recipe.model.language) / "model.safetensors"
     weights = load_file(file)
     weights["model.norm.weight"] += 1
@@ -81,10 +81,10 @@ def test_updates_go_on_into_the_next_stage(
     (stage,) = recipe.stages
     second = replace(stage, name="more", train=(LM,))
     both = replace(recipe, stages=(stage, second))
-    _train(both, tmp_path / "whole")
-    _train_until(monkeypatch, both, tmp_path / "killed", 17)  # in the second stage
-    _train(both, tmp_path / "killed", resume=True)
-    assert _bit_equal(_weights(tmp_path / "whole"), _weights(tmp_path / "killed"))
+    run(both, tmp_path / "whole")
+    run_until(monkeypatch, both, tmp_path / "killed", 17)  # in the second stage
+    run(both, tmp_path / "killed", resume=True)
+    assert bit_equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
 def test_two_kinds_of_updates_on_a_part_are_refused(recipe: Recipe) -> None:
@@ -102,7 +102,7 @@ def test_a_recipe_with_updates_survives_json(recipe: Recipe) -> None:
 def test_trained_weights_that_are_not_whole_are_refused(
     recipe: Recipe, tmp_path: Path, absent: str
 ) -> None:
-    _train(replace(recipe, save="trained"), tmp_path / "trained")
+    run(replace(recipe, save="trained"), tmp_path / "trained")
     file = tmp_path / "trained/trained.safetensors"
     weights = load_file(file)
     name = next(name for name in weights if absent in name)

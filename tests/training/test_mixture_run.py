@@ -2,21 +2,15 @@
 
 import json
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from rich.console import Console
-from safetensors.torch import load_file
 
-from isthmus.training import loop
 from isthmus.training.log import read_log
-from isthmus.training.loop import train
-from isthmus.training.result import TrainResult
 from isthmus.training.run_folder import read_description
 from isthmus.training.stage import FileData, MixtureData, Recipe
+from tests.training.kills import bit_equal, run, run_until, weights
 from tests.training.tiny_mixture import FAULTY, NUM, write_mixture
 from tests.training.tiny_recipe import tiny_recipe
 
@@ -25,28 +19,6 @@ def mixed(folder: Path, *, lazy: bool, samples: int | None = None, **changes: An
     file = write_mixture(folder / "mixture", samples=samples)
     data = MixtureData(mixture=file, lazy=lazy, max_bad_share=0.2)
     return tiny_recipe(folder, data=data, checkpoint_every=0.25, **changes)
-
-
-def run(recipe: Recipe, output: Path, *, resume: bool = False) -> TrainResult:
-    return train(recipe, output, resume=resume, console=Console(file=StringIO()))
-
-
-class Kill(BaseException):
-    """What a kill looks like from inside."""
-
-
-def kill(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, output: Path, step: int) -> None:
-    whole = loop._log_step
-
-    def dying(run: Any, *args: Any, **options: Any) -> None:
-        if run.position.step == step:
-            raise Kill
-        whole(run, *args, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_log_step", dying)
-        with pytest.raises(Kill):
-            run(recipe, output, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +34,11 @@ def test_a_killed_run_ends_bit_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     recipe = mixed(tmp_path, samples=40, **changes)
-    whole = run(recipe, tmp_path / "whole")
+    whole, _ = run(recipe, tmp_path / "whole")
     for step in (4, 8):
-        kill(monkeypatch, recipe, tmp_path / "killed", step)
-    resumed = run(recipe, tmp_path / "killed", resume=True)
-    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+        run_until(monkeypatch, recipe, tmp_path / "killed", step)
+    resumed, _ = run(recipe, tmp_path / "killed", resume=True)
+    assert bit_equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert resumed.losses == whole.losses
     counts = ("samples", "tokens", "refused", "filtered")
     assert [getattr(resumed, name) for name in counts] == [getattr(whole, name) for name in counts]
@@ -79,7 +50,7 @@ def test_a_killed_run_ends_bit_equal(
 @pytest.mark.parametrize("lazy", [True, False])
 def test_every_row_of_an_epoch_is_used_or_named(tmp_path: Path, lazy: bool) -> None:
     recipe = mixed(tmp_path, lazy=lazy, epochs=1)
-    result = run(recipe, tmp_path / "out")
+    result, _ = run(recipe, tmp_path / "out")
     lines = (tmp_path / "out/quarantine.jsonl").read_text().splitlines()
     kept = [json.loads(line) for line in lines]
     assert sorted((row["id"], row["reason"]) for row in kept) == [
@@ -104,7 +75,7 @@ def test_a_large_file_is_learned_from_as_it_is_read(tmp_path: Path) -> None:
     assert isinstance(stage.data, FileData)
     lazy = replace(stage, data=replace(stage.data, lazy=True))
     results = [
-        run(replace(recipe, stages=(one,)), tmp_path / name)
+        run(replace(recipe, stages=(one,)), tmp_path / name)[0]
         for name, one in (("whole", stage), ("lazy", lazy))
     ]
     assert [result.samples for result in results] == [NUM, NUM]
@@ -115,5 +86,5 @@ def test_a_large_file_is_learned_from_as_it_is_read(tmp_path: Path) -> None:
 
 def test_blind_runs_draw_no_image(tmp_path: Path) -> None:
     recipe = mixed(tmp_path, lazy=True, epochs=1).blind()
-    result = run(recipe, tmp_path / "out")
+    result, _ = run(recipe, tmp_path / "out")
     assert result.samples == 3 * NUM - 2  # a damaged image is no fault where none is looked at

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM
 
 import isthmus
@@ -21,7 +20,6 @@ from isthmus.data.sources import read
 from isthmus.evaluation.requests import Generate, split_last_answer
 from isthmus.evaluation.runner import answer
 from isthmus.objectives.language_modeling import LanguageModeling
-from isthmus.training import loop
 from isthmus.training.examples import Conversations
 from isthmus.training.loop import train
 from isthmus.training.models import ModelConfig
@@ -32,6 +30,7 @@ from isthmus.training.run_folder import read_description
 from isthmus.training.stage import FileData, MicroworldData, Part, Recipe, Schedule, Stage
 from tests.tiny import save_t5, save_vision, t5_byte_tokenizer, tiny_model
 from tests.tokenizers_of_families import t5_tokenizer
+from tests.training.kills import bit_equal, run_until, weights
 from tests.training.tiny_recipe import tiny_recipe
 
 
@@ -130,28 +129,12 @@ def test_it_learns_what_pictures_show_and_answers_so(tmp_path: Path) -> None:
     assert len({blind[row.id].text for row in rows if "#" not in row.id}) == 1
 
 
-class Kill(BaseException):
-    """What a kill looks like from inside."""
-
-
 def test_a_killed_run_ends_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny_recipe(tmp_path, language="t5", checkpoint_every=0.25, accumulation=3)
     whole = _train(recipe, tmp_path / "whole")
-    log_step = loop._log_step
-
-    def dying(run: Any, *args: Any, **options: Any) -> None:
-        if run.position.step == 9:
-            raise Kill
-        log_step(run, *args, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_log_step", dying)
-        with pytest.raises(Kill):
-            _train(recipe, tmp_path / "killed")
+    run_until(monkeypatch, recipe, tmp_path / "killed", 9)
     resumed = _train(recipe, tmp_path / "killed", resume=True)
-    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert bit_equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert resumed.losses == whole.losses
     assert resumed.validation_losses == whole.validation_losses
     assert resumed.samples == 2 * (22 + 8)  # every third of 22 samples has two answers

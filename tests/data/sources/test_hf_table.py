@@ -130,7 +130,7 @@ def test_a_row_of_a_table_is_a_row_of_json(tmp_path: Path) -> None:
 
 
 def test_values_that_json_lacks(tmp_path: Path) -> None:
-    meta = {"day": date(2020, 1, 2), "price": Decimal("1.50")}
+    meta = {"day": date(2020, 1, 2), "price": Decimal("1.50"), "nothing": None}
     row = {"conversations": [{"from": "gpt", "value": "C."}], "meta": meta, "sound": b"noise"}
     (sample,) = samples(write_table(tmp_path / "a.parquet", [row]))
     assert sample.meta == {"day": "2020-01-02", "price": "1.50"}

@@ -220,7 +220,7 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     members = {
         f"{n}.{ending}": content
         for n in range(4)
-        for ending, content in (("jpg", png(n)), ("json", as_json(caption=f"number {n}")))
+        for ending, content in (("json", as_json(caption=f"number {n}")), ("jpg", png(n)))
     }
     return write_tar(tmp_path_factory.mktemp("shard") / "a.tar", members)
 
