@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from isthmus.data.media import digest_of
 from isthmus.training import feature_shards, feature_store
 from isthmus.training.feature_leases import Lease, alone, living, wait_for
 from isthmus.training.feature_shards import read_shard
@@ -107,7 +108,7 @@ def test_writers_share_the_work_and_take_over_from_one_that_is_killed(
 
     writers = [begin(write, str(number), number == 2) for number in range(3)]
     folder, seen = tiny_store(tmp_path).folder, 0
-    by_hash = {feature_store.sha256(path.read_bytes()).hexdigest(): path for path in paths}
+    by_hash = {digest_of(path): path for path in paths}
     while any(writer.is_alive() for writer in writers) or seen == 0:
         for shard in folder.glob("*.safetensors"):  # a reader never sees a torn one
             rows, tensors = read_shard(shard)

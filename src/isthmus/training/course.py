@@ -51,10 +51,15 @@ class Planned:
 class Course(ABC):
     """Examples in the order in which they are learned from."""
 
-    num_samples: int
-    """Samples of an epoch."""
-    num_rows: int
-    """Rows of an epoch, of which each may hold several samples."""
+    @property
+    @abstractmethod
+    def num_samples(self) -> int:
+        """Samples of an epoch."""
+
+    @property
+    @abstractmethod
+    def num_rows(self) -> int:
+        """Rows of an epoch, of which each may hold several samples."""
 
     @abstractmethod
     def window(self, number: int) -> Window:
@@ -103,8 +108,17 @@ class Whole(Course):
             seed: source of chance.
         """
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
-        self.num_samples, self.num_rows = num_samples, len(dataset)
-        self._lengths = dataset.lengths()
+        self._num_samples, self._lengths = num_samples, dataset.lengths()
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of an epoch."""
+        return self._num_samples
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch, of which each may hold several samples."""
+        return len(self._lengths)
 
     def window(self, number: int) -> Window:
         """Returns an epoch."""

@@ -13,6 +13,7 @@ from isthmus.data.dataset import ConversationDataset, Features
 from isthmus.data.faults import Fault
 from isthmus.data.mixture.dataset import Unused
 from isthmus.data.mixture.drawn import Drawn
+from isthmus.data.mixture.draws import Draw
 from isthmus.data.order import even_batches
 from isthmus.data.packing import WINDOW as PACKED_WINDOW
 from isthmus.data.packing import PackedDataset, Packing
@@ -57,12 +58,12 @@ class Windows(Course):
     """Whether this process is the one that writes for all."""
 
     @property
-    def num_samples(self) -> int:  # type: ignore[override]
+    def num_samples(self) -> int:
         """Samples that an epoch draws."""
         return self.drawn.num
 
     @property
-    def num_rows(self) -> int:  # type: ignore[override]
+    def num_rows(self) -> int:
         """The same; how many share a row shows when a window is made."""
         return self.drawn.num
 
@@ -73,21 +74,21 @@ class Windows(Course):
             ValueError: too many of its samples have a fault.
         """
         epoch, place = divmod(number, self.num_windows)
-        draws = range(place * self._size, min((place + 1) * self._size, self.drawn.num))
+        numbers = range(place * self._size, min((place + 1) * self._size, self.drawn.num))
         unused: list[Unused] = []
         samples: list[Sample] = []
-        numbers: list[int] = []
-        for draw in draws:
-            made = self.drawn.sample(epoch, draw)
+        origin: list[Draw] = []
+        for draw in (self.drawn.draw(epoch, each) for each in numbers):
+            made = self.drawn.sample(draw)
             if isinstance(made, Unused):
                 unused.append(made)
                 continue
             parts = self.parts(made)
             samples += parts
-            numbers += [draw] * len(parts)
+            origin += [draw] * len(parts)
 
         def record(index: int, why: Fault) -> Unused:
-            return self.drawn.unused(epoch, numbers[index], why, samples[index].id)
+            return self.drawn.unused(origin[index], why, samples[index].id)
 
         def on_fault(example: int, why: Fault) -> None:
             self.quarantine.add([record(tried.origin[example], why).rejected()])
@@ -98,8 +99,8 @@ class Windows(Course):
         refused = len(faulty)
         if self.is_main:  # every process makes the window
             self.quarantine.add(each.rejected() for each in faulty)
-        self._check_share(refused, len(draws), unused)
-        dataset, batches = self._batched(tried, number, len(draws))
+        self._check_share(refused, len(numbers), unused)
+        dataset, batches = self._batched(tried, number, len(numbers))
         return Window(
             dataset=dataset,
             batches=batches,

@@ -8,7 +8,7 @@ from typing import final
 from isthmus.data.faults import Fault, Filtered
 from isthmus.data.mixture.balance import Balance, Weighed, shares
 from isthmus.data.mixture.dataset import DataSet, Unit, Unused
-from isthmus.data.mixture.draws import Draws
+from isthmus.data.mixture.draws import Draw, Draws
 from isthmus.data.sample import Sample
 
 
@@ -45,22 +45,23 @@ class Drawn:
         self.num = sum(sizes) if num is None else num
         self._draws = Draws(sizes, self.shares, num=self.num, seed=seed)
 
-    def sample(self, epoch: int, number: int) -> Sample | Unused:
-        """Returns a sample of an epoch, or why there is none; both are counted from 0."""
-        draw = self._draws.draw(epoch, number)
+    def draw(self, epoch: int, number: int) -> Draw:
+        """Returns what is drawn, both counted from 0; only one thread may ask for it."""
+        return self._draws.draw(epoch, number)
+
+    def sample(self, draw: Draw) -> Sample | Unused:
+        """Returns the sample that was drawn, or why there is none."""
         member = self.members[draw.dataset]
         return member.dataset.sample(member.units[draw.row], Random(draw.chance))
 
-    def unused(self, epoch: int, number: int, why: Fault | Filtered, name: str) -> Unused:
+    def unused(self, draw: Draw, why: Fault | Filtered, name: str) -> Unused:
         """Returns the record of a draw that cannot be learned from.
 
         Args:
-            epoch: of the draw.
-            number: of the draw.
+            draw: what was drawn.
             why: is wrong with it.
             name: of its sample.
         """
-        draw = self._draws.draw(epoch, number)
         member = self.members[draw.dataset]
         return member.dataset.unused(member.units[draw.row], why, name)
 
