@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from isthmus.data.media import digest_of
-from isthmus.training import feature_shards, feature_store
+from isthmus.training import feature_store
 from isthmus.training.feature_leases import Lease, alone, living, wait_for
 from isthmus.training.feature_shards import read_shard
 from tests.training.tiny_tower import (
@@ -167,11 +167,13 @@ def test_a_kill_loses_the_shard_that_was_being_written_and_nothing_else(
         if where == "encode":
             tower = _at(step, tower, 4)
         elif where == "claim":
-            feature_store.Lease = _at(step, Lease, 3)  # after the use and the first claim
+            monkeypatch.setattr(
+                feature_store, "Lease", _at(step, Lease, 3)
+            )  # after the use and the first claim
         elif where == "fsync":
-            feature_shards.os.fsync = _at(step, os.fsync, 2)
+            monkeypatch.setattr(os, "fsync", _at(step, os.fsync, 2))
         else:
-            Path.rename = _at(step, Path.rename, 2)
+            monkeypatch.setattr(Path, "rename", _at(step, Path.rename, 2))
         tiny_store(tmp_path).fill(paths, tower, batch_size=2)
 
     assert end_of(begin(write)) == -signal.SIGKILL

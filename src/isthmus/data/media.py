@@ -95,12 +95,16 @@ def content_of(path: Path) -> bytes:
 
 
 def digest_of(path: Path) -> str:
-    """Returns a name of an image's content; that of a frame is its clip's, and the number.
+    """Returns a name of the content of an image, or of any file.
+
+    That of a frame is its clip's, and the number.
 
     Raises:
         Fault: there is no such image, it is empty, or is too large to be read whole.
     """
-    if (frame := parse_frame_path(path)) and not _is_file(path):
+    if _is_file(path):
+        return _digest_of_file(path)
+    if frame := parse_frame_path(path):
         clip, index = frame
         return f"{_digest_of_clip(clip, *stat_of(path))}-{index}"
     return sha256(content_of(path)).hexdigest()
@@ -108,7 +112,11 @@ def digest_of(path: Path) -> str:
 
 @lru_cache(1024)
 def _digest_of_clip(clip: Path, size: int, mtime_ns: int) -> str:
-    with clip.open("rb") as content:
+    return _digest_of_file(clip)
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as content:
         return file_digest(content, "sha256").hexdigest()
 
 
