@@ -167,9 +167,8 @@ def test_a_kill_loses_the_shard_that_was_being_written_and_nothing_else(
         if where == "encode":
             tower = _at(step, tower, 4)
         elif where == "claim":
-            monkeypatch.setattr(
-                feature_store, "Lease", _at(step, Lease, 3)
-            )  # after the use and the first claim
+            second = _at(step, Lease, 3)  # the first lease of all is the use
+            monkeypatch.setattr(feature_store, "Lease", second)
         elif where == "fsync":
             monkeypatch.setattr(os, "fsync", _at(step, os.fsync, 2))
         else:

@@ -17,6 +17,7 @@ from isthmus import kinds
 from isthmus.data.faults import Fault
 from isthmus.data.lines import Lines, number_of
 from isthmus.data.sample import Sample
+from isthmus.data.sources._files import decoded
 from isthmus.data.sources.base import Document, Source
 
 
@@ -66,7 +67,7 @@ def entries(file: Path, image_root: Path) -> Iterator[Entry]:
         name = f"{file.stem}-{number}"
         content: Sample | Fault
         try:
-            row = _decoded(row)
+            row = decoded(row)
             content = _source(row).sample(row, name=name, image_root=image_root)
             name = content.id
         except Fault as fault:
@@ -86,7 +87,7 @@ def content_of_row(row: Any, *, name: str, image_root: Path) -> Sample:
     Raises:
         Fault: the row is of no layout, or breaks a rule of its own.
     """
-    row = _decoded(row)
+    row = decoded(row)
     return _source(row).sample(row, name=name, image_root=image_root)
 
 
@@ -100,21 +101,6 @@ def _all(name: str) -> list[Any]:
     """Returns the layouts that the modules here bind to a name."""
     modules = [kinds.load(__name__, kind) for kind in kinds.names(__name__)]
     return [getattr(module, name)() for module in modules if hasattr(module, name)]
-
-
-def _decoded(row: Any) -> dict[str, Any]:
-    if isinstance(row, bytes):
-        try:
-            row = json.loads(row)
-        except (ValueError, RecursionError) as error:  # JSON's own, that of text, or of a number
-            raise Fault("broken_json", f"not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise Fault("wrong_layout", f"a row is {row!r:.80}; expected an object")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # half of a surrogate pair, for one
-        raise Fault("broken_json", f"not text ({error})") from error
-    return row
 
 
 def _source(row: dict[str, Any]) -> Source:
