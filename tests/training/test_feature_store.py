@@ -122,7 +122,9 @@ def test_the_views_of_an_image_stay_together(tmp_path: Path, paths: list[Path]) 
     asked = [paths[4], paths[0], paths[2], paths[4]]
     expected = torch.cat([features_of(path, views(path)) for path in asked])
     assert len(expected) == 5 + 1 + 3 + 5
-    torch.testing.assert_close(store(asked), expected, rtol=0, atol=expected.abs().max() / 254)
+    torch.testing.assert_close(
+        store(asked), expected, rtol=0, atol=expected.abs().max().item() / 254
+    )
     again = tiny_store(tmp_path, on_disk="int8")
     assert again.fill(paths, tower, views=tower.count).encoded == 0
     assert torch.equal(again(asked), store(asked))
