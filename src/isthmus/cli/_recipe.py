@@ -10,7 +10,7 @@ from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.evaluation.results import RECIPE_FILE
 from isthmus.training.stage import FileData, MixtureData, Recipe
 
-MIXTURE_SUFFIXES = (".yaml", ".yml")
+_MIXTURE_SUFFIXES = (".yaml", ".yml")
 """Of files that describe a mixture, where others hold rows."""
 
 
@@ -39,6 +39,22 @@ def find(text: str) -> Recipe:
         return Recipe.from_dict(recipe)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def is_mixture(file: Path, image_root: Path | None) -> bool:
+    """Returns whether a file describes a mixture, by its name.
+
+    Raises:
+        ValueError: it does, and an image root is given beside it.
+    """
+    if file.suffix not in _MIXTURE_SUFFIXES:
+        return False
+    if image_root is not None:
+        raise ValueError(
+            f"--image-root {image_root} is given, and {file} is a mixture, whose data sets have "
+            "image roots of their own; name them there"
+        )
+    return True
 
 
 def with_files(
@@ -78,14 +94,9 @@ def with_files(
 
     def opened(file: Path, *, lazy: bool) -> FileData | MixtureData:
         share = MAX_BAD_SHARE if max_bad_share is None else max_bad_share
-        if file.suffix not in MIXTURE_SUFFIXES:
-            return FileData(file=file, image_root=root, max_bad_share=share, lazy=lazy)
-        if image_root is not None:
-            raise ValueError(
-                f"--image-root {image_root} is given, and {file} is a mixture, whose data sets "
-                "have image roots of their own; name them there"
-            )
-        return MixtureData(mixture=file, max_bad_share=share, lazy=lazy)
+        if is_mixture(file, image_root):
+            return MixtureData(mixture=file, max_bad_share=share, lazy=lazy)
+        return FileData(file=file, image_root=root, max_bad_share=share, lazy=lazy)
 
     held_out = opened(validation, lazy=False) if validation else None
     return recipe.with_data(opened(data, lazy=lazy), validation=held_out)

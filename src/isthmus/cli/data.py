@@ -34,7 +34,7 @@ def check(
         output: Folder for what is found; made when it does not exist.
         image_root: Folder that the image paths start from; the folder of the file when left out.
     """
-    from isthmus.cli._recipe import MIXTURE_SUFFIXES
+    from isthmus.cli._recipe import is_mixture
     from isthmus.data.check import check as look
     from isthmus.data.check import check_dataset
     from isthmus.data.mixture.dataset import open_dataset
@@ -42,15 +42,10 @@ def check(
 
     console = plain()
     bar = console if console.is_terminal else None
-    if file.suffix not in MIXTURE_SUFFIXES:
+    if not is_mixture(file, image_root):
         root = file.parent if image_root is None else image_root
         _write(look(file, root, console=bar), str(file), output, console)
         return
-    if image_root is not None:
-        raise ValueError(
-            f"--image-root {image_root} is given, and {file} is a mixture, whose data sets have "
-            "image roots of their own; name them there"
-        )
     mixture = read_mixture(file)
     for entry in mixture.entries:
         dataset = open_dataset(mixture, entry, file.parent)

@@ -1,6 +1,7 @@
 """Rows that are not learned from, kept in a file of a run's folder; each stands there once."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ class Rejected:
     """Kind of the fault."""
     message: str
     """What is wrong, and what would mend it."""
+
+
+def counts_of(rejected: Iterable[Rejected]) -> dict[str, int]:
+    """Returns how many rows are rejected for each reason, the most frequent first."""
+    return dict(Counter(each.reason for each in rejected).most_common())
 
 
 @final

@@ -6,7 +6,6 @@ file, one of its images or the way of encoding changes, so a resumed run does no
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,7 +24,7 @@ from isthmus.data.faults import Fault
 from isthmus.data.images import check_image
 from isthmus.data.media import stat_of
 from isthmus.data.processor import Processor
-from isthmus.data.quarantine import Quarantine, Rejected
+from isthmus.data.quarantine import Quarantine, Rejected, counts_of
 from isthmus.data.sample import Sample
 from isthmus.data.sources import entries
 
@@ -47,7 +46,7 @@ class Vetted:
     @property
     def counts(self) -> dict[str, int]:
         """Rejected rows by reason, the most frequent first."""
-        return dict(Counter(each.reason for each in self.rejected).most_common())
+        return counts_of(self.rejected)
 
     def check_share(self, max_bad_share: float) -> None:
         """Checks that the file as a whole is sound.
@@ -79,8 +78,7 @@ def check_share(rejected: Sequence[Rejected], num_used: int, max_bad_share: floa
     if not rejected:
         raise ValueError("of a data set no row is asked for; leave it out, or ask for others")
     first = rejected[0]
-    counts = Counter(each.reason for each in rejected).most_common()
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts_of(rejected).items())
     raise ValueError(
         f"{first.file}: {bad} of {seen} rows cannot be used ({reasons}), more than the share "
         f"of {max_bad_share:g}; the first is row {first.row}: {first.message}. Mend the file, "

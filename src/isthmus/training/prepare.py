@@ -1,6 +1,5 @@
 """Before the first step of a stage: freeze, open the data, build the optimizer, restore."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from torch.optim import Optimizer
 
 from isthmus.config import digest_of
 from isthmus.data.ahead import made_ahead
+from isthmus.data.quarantine import counts_of
 from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
@@ -198,7 +198,7 @@ def prepare(run: Run, number: int) -> Prepared:
             "steps": num_steps,
             "samples": data.train.num_samples,
             "rows": data.train.num_rows,
-            "rejected": dict(Counter(each.reason for each in data.rejected)),
+            "rejected": counts_of(data.rejected),
             "filtered": dict(data.filtered),
             "cut": data.train.num_cut(),
             "data": data.fingerprint,

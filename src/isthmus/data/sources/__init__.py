@@ -17,7 +17,7 @@ from isthmus import kinds
 from isthmus.data.faults import Fault
 from isthmus.data.lines import Lines, number_of
 from isthmus.data.sample import Sample
-from isthmus.data.sources._files import decoded
+from isthmus.data.sources._files import decoded, read_json
 from isthmus.data.sources.base import Document, Source
 
 
@@ -123,10 +123,7 @@ def rows_of(file: Path) -> Sequence[Any]:
         raise ValueError(f"the data file {file} does not exist")
     rows: Sequence[Any]
     if _is_array(file):
-        try:
-            rows = json.loads(file.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{file} is not JSON ({error})") from error
+        rows = read_json(file)
     elif (found := _document(file)) is not None:
         kind, document = found
         rows = list(kind.rows(document))
