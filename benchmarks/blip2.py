@@ -10,6 +10,9 @@ the true picture for its caption, after the nearest were matched again, and befo
 from nothing, at the same budget, in three lengths (the curves of figure 5 there). It learns from
 captions; questions are answered without having been learned.
 
+`languages` has the longest of these before a causal model and before one that reads with an
+encoder, each beside its blind self.
+
 `tuning` goes on from the causal one: tower, Q-Former and low-rank updates learn to answer, or tower
 and Q-Former to write captions.
 
@@ -38,7 +41,7 @@ from isthmus.study.table import StudyTable, markdown, tabulate
 from isthmus.training.resolve import microworld_files
 from isthmus.training.stage import MicroworldData, Recipe
 
-Study = Literal["retrieval", "generation", "tuning"]
+Study = Literal["retrieval", "generation", "languages", "tuning"]
 Arms = Mapping[str, Recipe]
 
 NUM_TEST = 1000
@@ -95,6 +98,7 @@ def runs_of(study: Study, seeds: Sequence[int], directory: Path) -> list[Run]:
         arms: dict[Study, Arms] = {
             "retrieval": retrieval(),
             "generation": generation(_folder(first, "all")),
+            "languages": languages(_folder(first, "all")),
             "tuning": tuning(_folder(second, f"with_{LENGTHS[-1]}")),
         }
         runs += grid(arms[study], (seed,), directory / study)
@@ -126,6 +130,7 @@ def _tables(study: Study, runs: Sequence[Run]) -> Iterator[StudyTable]:
             *((f"without_{num}", f"with_{num}") for num in LENGTHS),
             ("blind", f"with_{LENGTHS[-1]}"),
         ],
+        "languages": [("blind_causal", "causal"), ("blind_t5", "t5"), ("causal", "t5")],
         "tuning": [("before", "vqa"), ("before", "captions")],
     }
     for reference, name in pairs[study]:
@@ -166,6 +171,20 @@ def generation(aligned: Path) -> Arms:
         fresh = _second("microworld.blip2_causal", num=num)
         arms[f"without_{num}"] = fresh
         arms[f"with_{num}"] = _after(aligned, fresh)
+    return arms
+
+
+def languages(aligned: Path) -> Arms:
+    """The second stage before two kinds of language model, each with its blind twin.
+
+    Args:
+        aligned: folder of the first stage's model.
+    """
+    arms: dict[str, Recipe] = {}
+    for name in ("causal", "t5"):
+        fresh = _second(f"microworld.blip2_{name}", num=LENGTHS[-1])
+        arms[name] = _after(aligned, fresh)
+        arms[f"blind_{name}"] = fresh.blind()
     return arms
 
 

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.blip2 import LENGTHS, generation, retrieval, runs_of, tuning
+from benchmarks.blip2 import LENGTHS, generation, languages, retrieval, runs_of, tuning
 from isthmus.objectives.alignment import Alignment
+from isthmus.training.models import ModelConfig
 
 ALIGNED = Path("aligned")
 
@@ -29,6 +30,17 @@ def test_with_and_without_the_first_stage_the_second_is_the_same() -> None:
         assert without == replace(with_first, stages=(alone,), start=None)
 
 
+def test_two_language_models_learn_from_the_same_questions() -> None:
+    arms = languages(ALIGNED)
+    assert arms["causal"] == generation(ALIGNED)[f"with_{LENGTHS[-1]}"]
+    (causal,), (t5,) = (arms[name].stages for name in ("causal", "t5"))
+    assert causal == replace(t5, schedule=causal.schedule)
+    models = [arms[name].model for name in ("causal", "t5")]
+    assert all(isinstance(model, ModelConfig) for model in models)
+    assert models[0] == replace(models[1], language="microworld:lm_chat")
+    assert all(stage.blind for stage in arms["blind_t5"].stages)
+
+
 def test_before_tuning_nothing_has_changed() -> None:
     arms = tuning(ALIGNED)
     (idle,) = arms["before"].stages
@@ -38,6 +50,8 @@ def test_before_tuning_nothing_has_changed() -> None:
 
 def test_each_seed_goes_on_from_its_own_runs(tmp_path: Path) -> None:
     first = {run.recipe.seed: run for run in runs_of("retrieval", (0, 1), tmp_path)[::2]}
-    for run in runs_of("generation", (0, 1), tmp_path):
-        start = None if run.name.startswith(("without", "blind")) else first[run.recipe.seed].folder
-        assert run.recipe.start == start
+    for study in ("generation", "languages"):
+        for run in runs_of(study, (0, 1), tmp_path):
+            has_none = run.name.startswith(("without", "blind"))
+            start = None if has_none else first[run.recipe.seed].folder
+            assert run.recipe.start == start

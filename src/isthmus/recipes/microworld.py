@@ -127,6 +127,23 @@ def blip2_causal() -> Recipe:
     )
 
 
+def blip2_t5() -> Recipe:
+    """BLIP-2 in small, before a frozen language model that reads with an encoder.
+
+    Paper: BLIP-2, arXiv 2301.12597, sections 3.1 and 3.2, with an encoder-decoder.
+    Differs: as `blip2_causal`; what is asked goes into the encoder, so no caption has to be split.
+    Expected: not yet measured to its end.
+    Hardware: 2 CPU cores, 2 GB of memory; minutes.
+    Command: `isthmus train microworld.blip2_t5 --output runs/blip2_t5`
+    """
+    return Recipe(
+        name="microworld.blip2_t5",
+        description="BLIP-2 in small, before a frozen language model that reads with an encoder.",
+        model=_joined("microworld:t5"),
+        stages=(_first_of_two(), _generative()),
+    )
+
+
 def blip2_instruct() -> Recipe:
     """InstructBLIP in small: the queries read what is asked, beside the picture.
 
