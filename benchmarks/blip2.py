@@ -13,6 +13,9 @@ captions; questions are answered without having been learned.
 `languages` has the longest of these before a causal model and before one that reads with an
 encoder, each beside its blind self.
 
+`descendants` has what InstructBLIP and MiniGPT-4 make of the first stage, each beside its blind
+self.
+
 `tuning` goes on from the causal one: tower, Q-Former and low-rank updates learn to answer, or tower
 and Q-Former to write captions.
 
@@ -41,7 +44,7 @@ from isthmus.study.table import StudyTable, markdown, tabulate
 from isthmus.training.resolve import microworld_files
 from isthmus.training.stage import MicroworldData, Recipe
 
-Study = Literal["retrieval", "generation", "languages", "tuning"]
+Study = Literal["retrieval", "generation", "languages", "descendants", "tuning"]
 Arms = Mapping[str, Recipe]
 
 NUM_TEST = 1000
@@ -99,6 +102,7 @@ def runs_of(study: Study, seeds: Sequence[int], directory: Path) -> list[Run]:
             "retrieval": retrieval(),
             "generation": generation(_folder(first, "all")),
             "languages": languages(_folder(first, "all")),
+            "descendants": descendants(_folder(first, "all")),
             "tuning": tuning(_folder(second, f"with_{LENGTHS[-1]}")),
         }
         runs += grid(arms[study], (seed,), directory / study)
@@ -131,6 +135,7 @@ def _tables(study: Study, runs: Sequence[Run]) -> Iterator[StudyTable]:
             ("blind", f"with_{LENGTHS[-1]}"),
         ],
         "languages": [("blind_causal", "causal"), ("blind_t5", "t5"), ("causal", "t5")],
+        "descendants": [("blind_instruct", "instruct"), ("blind_minigpt4", "minigpt4")],
         "tuning": [("before", "vqa"), ("before", "captions")],
     }
     for reference, name in pairs[study]:
@@ -185,6 +190,21 @@ def languages(aligned: Path) -> Arms:
         fresh = _second(f"microworld.blip2_{name}", num=LENGTHS[-1])
         arms[name] = _after(aligned, fresh)
         arms[f"blind_{name}"] = fresh.blind()
+    return arms
+
+
+def descendants(aligned: Path) -> Arms:
+    """What later works put behind the first stage, each with its blind twin.
+
+    Args:
+        aligned: folder of the first stage's model.
+    """
+    arms: dict[str, Recipe] = {}
+    for name in ("instruct", "minigpt4"):
+        whole = recipes.resolve(f"microworld.blip2_{name}")
+        (*_, last) = whole.stages
+        arms[name] = replace(whole, stages=(last,), start=aligned)
+        arms[f"blind_{name}"] = whole.blind()
     return arms
 
 

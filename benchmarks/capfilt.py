@@ -2,11 +2,12 @@
 
 `python -m benchmarks.capfilt --directory DIR --output FILE`
 
-Three arms learn the first stage of BLIP-2 from the same pictures. `clean` has their own captions,
-`unfiltered` the corrupted ones, and `filtered` what CapFilt makes of these: the unfiltered model
-writes candidates and judges them beside the caption that is there, and the best one stays. Nothing
-in that arm has seen a clean file. Measured is how often the true one of 500 captions is first for
-its picture, and the true picture for its caption.
+Four arms learn the first stage of BLIP-2 from the same pictures in as many steps. `clean` has their
+own captions, `unfiltered` the corrupted ones. `filtered` has what CapFilt makes of these with a
+captioner that has learned from other pictures and their own captions, as that of BLIP did from
+COCO: the two likeliest of each caption and ten candidates. For `by_itself`, the captioner is the
+unfiltered model, so that nothing has seen a clean file. Measured is how often the true one of 500
+captions is first for its picture, and the true picture for its caption.
 
 The command goes on where an earlier one stopped.
 """
@@ -27,7 +28,7 @@ from isthmus import load_alignment, recipes
 from isthmus.cli._quiet import hush_libraries
 from isthmus.data import sources
 from isthmus.evaluation.capfilt import Settings, filter_captions
-from isthmus.evaluation.judges import Matching
+from isthmus.evaluation.judges import Similarity
 from isthmus.study.execute import train_and_retrieve
 from isthmus.study.run import Run, grid, run
 from isthmus.study.table import tabulate
@@ -37,7 +38,10 @@ from isthmus.training.stage import FileData, MicroworldData, Recipe
 CORRUPTED = 0.3
 NUM, EPOCHS = 5000, 2
 NUM_TEST, TOP = 500, 10
-SETTINGS = Settings(candidates=4, keep=1)
+SETTINGS = Settings()
+"""BLIP-2's."""
+OTHERS = 1
+"""Seed of the pictures that the captioner learns from."""
 METRICS = ("recall_at_1", "recall_at_1_itc", "text_recall_at_1", "image_recall_at_1")
 
 
@@ -67,16 +71,22 @@ def main(options: Options) -> None:
     samples, file = captions(NUM_TEST)
     execute = train_and_retrieve(samples, file=file, top=TOP)
     arms = {"unfiltered": learning_from(corrupted), "clean": learning_from(clean)}
-    finished: list[Run] = []
-    kept: list[dict[str, int]] = []
-    for seed in options.seeds:
-        before = grid(arms, (seed,), options.directory)
-        run(before, execute, console=console)
-        filtered = replace(corrupted, file=options.directory / f"filtered-{seed}.jsonl")
-        kept.append(_filter(before[0], corrupted, filtered.file, console))
-        after = grid({"filtered": learning_from(filtered)}, (seed,), options.directory)
+    before = grid(arms, options.seeds, options.directory)
+    captioner = grid({"captioner": of_other_pictures()}, (0,), options.directory)
+    run([*captioner, *before], execute, console=console)
+    filtered = replace(corrupted, file=options.directory / "filtered.jsonl")
+    kept = {"filtered": _filter(captioner[0], corrupted, filtered.file, console)}
+    after = grid(
+        {"filtered": learning_from(filtered, filtered=True)}, options.seeds, options.directory
+    )
+    run(after, execute, console=console)
+    for each in (arm for arm in before if arm.name == "unfiltered"):
+        own = replace(corrupted, file=options.directory / f"by_itself-{each.recipe.seed}.jsonl")
+        kept[own.file.stem] = _filter(each, corrupted, own.file, console)
+        arms = {"by_itself": learning_from(own, filtered=True)}
+        after += grid(arms, (each.recipe.seed,), options.directory)
         run(after, execute, console=console)
-        finished += [*before, *after]
+    finished = [*before, *after]
     table: dict[str, Any] = {
         metric: {
             line.name: asdict(line)
@@ -89,11 +99,26 @@ def main(options: Options) -> None:
     )
 
 
-def learning_from(data: FileData | MicroworldData) -> Recipe:
-    """Returns the first stage of the microworld on some data."""
+def learning_from(data: FileData | MicroworldData, *, filtered: bool = False) -> Recipe:
+    """Returns the first stage of the microworld on some data.
+
+    Args:
+        data: captions.
+        filtered: whether there are several for each picture, which are learned as often in all.
+    """
     whole = recipes.resolve("microworld.blip2_alignment")
     (stage,) = whole.stages
-    stage = replace(stage, data=data, schedule=replace(stage.schedule, epochs=EPOCHS))
+    epochs = EPOCHS // SETTINGS.keep if filtered else EPOCHS
+    stage = replace(stage, data=data, schedule=replace(stage.schedule, epochs=epochs))
+    return replace(whole, stages=(stage,))
+
+
+def of_other_pictures() -> Recipe:
+    """Returns the first stage of the microworld on pictures that are in no arm."""
+    whole = recipes.resolve("microworld.blip2_alignment")
+    (stage,) = whole.stages
+    assert isinstance(stage.data, MicroworldData)
+    stage = replace(stage, data=replace(stage.data, seed=OTHERS))
     return replace(whole, stages=(stage,))
 
 
@@ -114,15 +139,15 @@ def write_corrupted(source: Path, target: Path) -> None:
     target.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _filter(unfiltered: Run, data: FileData, output: Path, console: Console) -> dict[str, int]:
-    """Writes the filtered file; returns what stayed in it."""
+def _filter(model: Run, data: FileData, output: Path, console: Console) -> dict[str, int]:
+    """Writes the file that a model filters; returns what stayed in it."""
     if not output.with_suffix(".provenance.json").exists():
-        captioner = load_alignment(unfiltered.folder)
+        captioner = load_alignment(model.folder)
         filter_captions(
             list(sources.read(data.file, data.image_root)),
             output,
             captioner=captioner,
-            judge=Matching(*captioner),
+            judge=Similarity(*captioner),
             settings=SETTINGS,
             image_root=data.image_root.resolve(),
             console=console if console.is_terminal else None,
@@ -131,17 +156,17 @@ def _filter(unfiltered: Run, data: FileData, output: Path, console: Console) -> 
 
 
 def census(corrupted: Path, filtered: Path) -> dict[str, int]:
-    """Counts the captions of a filtered file: kept or written, for a true caption or a wrong one.
+    """Counts the captions of a filtered file: kept or written, where a true one was or a wrong one.
 
     Args:
         corrupted: what was filtered.
-        filtered: of one caption for each picture.
+        filtered: what stayed.
     """
     wrong = {row["images"][0] for row in _rows(corrupted) if row["meta"].get("corrupted")}
-    counts = dict.fromkeys(("true_kept", "true_replaced", "wrong_kept", "wrong_replaced"), 0)
+    counts = dict.fromkeys(("true_kept", "true_written", "wrong_kept", "wrong_written"), 0)
     for row in _rows(filtered):
         was = "wrong" if row["images"][0] in wrong else "true"
-        fate = "kept" if row["meta"]["capfilt"]["source"] == "original" else "replaced"
+        fate = "kept" if row["meta"]["capfilt"]["source"] == "original" else "written"
         counts[f"{was}_{fate}"] += 1
     return counts
 

@@ -3,7 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.blip2 import LENGTHS, generation, languages, retrieval, runs_of, tuning
+from benchmarks.blip2 import (
+    LENGTHS,
+    descendants,
+    generation,
+    languages,
+    retrieval,
+    runs_of,
+    tuning,
+)
+from isthmus import recipes
 from isthmus.objectives.alignment import Alignment
 from isthmus.training.models import ModelConfig
 
@@ -41,6 +50,15 @@ def test_two_language_models_learn_from_the_same_questions() -> None:
     assert all(stage.blind for stage in arms["blind_t5"].stages)
 
 
+def test_what_comes_later_is_the_end_of_its_recipe() -> None:
+    for name, arm in descendants(ALIGNED).items():
+        whole = recipes.resolve(f"microworld.blip2_{name.removeprefix('blind_')}")
+        if name.startswith("blind_"):
+            assert arm == whole.blind()
+        else:
+            assert arm == replace(whole, stages=whole.stages[-1:], start=ALIGNED)
+
+
 def test_before_tuning_nothing_has_changed() -> None:
     arms = tuning(ALIGNED)
     (idle,) = arms["before"].stages
@@ -50,7 +68,7 @@ def test_before_tuning_nothing_has_changed() -> None:
 
 def test_each_seed_goes_on_from_its_own_runs(tmp_path: Path) -> None:
     first = {run.recipe.seed: run for run in runs_of("retrieval", (0, 1), tmp_path)[::2]}
-    for study in ("generation", "languages"):
+    for study in ("generation", "languages", "descendants"):
         for run in runs_of(study, (0, 1), tmp_path):
             has_none = run.name.startswith(("without", "blind"))
             start = None if has_none else first[run.recipe.seed].folder

@@ -1,12 +1,21 @@
 """The corrupted captions are other pictures' own, and what becomes of them is counted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.capfilt import CORRUPTED, census, write_corrupted
+from benchmarks.capfilt import (
+    CORRUPTED,
+    SETTINGS,
+    census,
+    learning_from,
+    of_other_pictures,
+    write_corrupted,
+)
 from isthmus.microworld.export import export
+from isthmus.training.stage import FileData, MicroworldData
 
 
 @pytest.fixture
@@ -45,7 +54,20 @@ def test_what_became_of_each_caption_is_counted(clean: Path, tmp_path: Path) -> 
     odd = sum(number % 2 for number in wrong)
     assert census(corrupted, filtered) == {
         "true_kept": 10 - (len(wrong) - odd),
-        "true_replaced": 10 - odd,
+        "true_written": 10 - odd,
         "wrong_kept": len(wrong) - odd,
-        "wrong_replaced": odd,
+        "wrong_written": odd,
     }
+
+
+def test_no_picture_teaches_both_the_captioner_and_an_arm() -> None:
+    (stage,) = of_other_pictures().stages
+    assert stage.data.seed != MicroworldData(split="train", num=1).seed
+    assert stage.data.split == "train"
+
+
+def test_what_was_filtered_is_learned_in_as_many_steps(tmp_path: Path) -> None:
+    data = FileData(file=tmp_path / "a.jsonl", image_root=tmp_path)
+    plain, filtered = learning_from(data).stages[0], learning_from(data, filtered=True).stages[0]
+    assert filtered.schedule.epochs * SETTINGS.keep == plain.schedule.epochs
+    assert filtered == replace(plain, schedule=filtered.schedule)

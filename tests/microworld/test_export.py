@@ -58,3 +58,10 @@ def test_text_only_rows_have_no_picture(tmp_path: Path) -> None:
 def test_unknown_task_names_the_tasks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'color'.*colour"):
         export(tmp_path, split="test", num=1, tasks=("color",))
+
+
+def test_scenes_that_allow_no_question_are_passed_over(tmp_path: Path) -> None:
+    export(tmp_path, split="test", num=5, tasks=("reading",))
+    found = [json.loads(line) for line in (tmp_path / "messages.jsonl").read_text().splitlines()]
+    assert [row["task"] for row in found] == ["reading"] * 5
+    assert max(row["meta"]["scene"] for row in found) > 4

@@ -14,6 +14,8 @@ from isthmus.microworld.words import scene_text
 DEFAULT_TURNS: dict[Split, int] = {"train": 6, "val": 1, "test": 1, "compositional": 1}
 """Training asks several questions of a picture; an evaluated answer stands alone."""
 _TEXT_ONLY_SHARE = 0.1
+_TRIES = 1000
+"""Questions that are drawn for a picture at most, of which some cannot be asked."""
 _TEXT_ONLY_TASKS = ("scene_qa", *TEXT_ONLY)
 
 
@@ -35,7 +37,7 @@ def export(
     Args:
         directory: Made when it does not exist; also the image root.
         split: Which scenes.
-        num: How many conversations.
+        num: How many conversations; a scene that allows none of the tasks is passed over.
         seed: Another seed gives other scenes of the split.
         turns: Questions in a conversation; by default 6 in `train` and 1 elsewhere.
         tasks: Task names to draw from, evenly; all by default, with a tenth of text-only rows.
@@ -49,9 +51,13 @@ def export(
         known = ", ".join((*VISUAL, *_TEXT_ONLY_TASKS))
         raise ValueError(f"unknown microworld task {sorted(unknown)[0]!r}; the tasks are {known}")
     (directory / "images").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index, (scene, rng) in enumerate(scenes(split, num, seed)):
+    rows: list[dict[str, Any]] = []
+    for index, (scene, rng) in enumerate(scenes(split, None, seed)):
+        if len(rows) == num:
+            break
         row = _row(f"{split}-{seed}-{index:06d}", scene, rng, turns or DEFAULT_TURNS[split], tasks)
+        if row is None:
+            continue  # such as a scene without a sign, of which the sign is asked
         row["meta"] |= {"split": split, "scene": index}
         for name in row["images"]:
             render(scene).save(directory / name, compress_level=1)
@@ -71,14 +77,22 @@ def _write(file: Path, text: str) -> None:
     partial.replace(file)
 
 
-def _row(name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str]) -> dict[str, Any]:
-    """One conversation as a canonical row."""
+def _row(
+    name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str]
+) -> dict[str, Any] | None:
+    """One conversation as a canonical row; None where the scene allows none of the questions."""
     visual = [task for task in tasks if task in VISUAL] if tasks else list(VISUAL)
     blind = [task for task in tasks if task in _TEXT_ONLY_TASKS] if tasks else _TEXT_ONLY_TASKS
     blind_share = _TEXT_ONLY_SHARE if visual and blind else float(not visual)
     text_only = rng.random() < blind_share
-    ask = _ask_without_picture(scene, rng, blind) if text_only else _ask(scene, rng, visual)
+    ask = (
+        _ask_without_picture(scene, rng, blind)
+        if text_only
+        else questions(scene, rng, visual, _TRIES)
+    )
     asked = distinct(ask, turns)
+    if not asked:
+        return None
     messages: list[dict[str, Any]] = []
     for _, question in asked:
         first = [{"type": "image"}] if not text_only and not messages else []
@@ -98,12 +112,6 @@ def _row(name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str])
             "choices": list(last.choices),
         },
     }
-
-
-def _ask(scene: Scene, rng: Random, tasks: Sequence[str]) -> Iterator[tuple[str, Question]]:
-    """Endless questions about the picture."""
-    while True:
-        yield from questions(scene, rng, tasks, 1)
 
 
 def _ask_without_picture(

