@@ -78,6 +78,12 @@ class Patches:
         prefix = None if self.prefix is None else self.prefix.to(dtype)
         return replace(self, features=self.features.to(dtype), prefix=prefix)
 
+    def at(self, index: Int[Tensor, " views"]) -> "Patches":
+        """Returns the patches of some images, of which one may stand at several places."""
+        per_image = ("features", "mask", "media_index", "prefix")
+        found = {name: getattr(self, name) for name in per_image}
+        return replace(self, **{n: v[index] for n, v in found.items() if v is not None})
+
     @property
     def states(self) -> Float[Tensor, "images seen d_vision"]:
         """Class and register tokens, where they are kept, and the patches behind them."""
@@ -156,6 +162,9 @@ class Batch:
     place in the text, or is what a decoder is to write."""
     pixel_values: UInt8[Tensor, "images 3 height width"] | None = None
     """Images of all samples in reading order, not normalised."""
+    view_index: Int[Tensor, " views"] | None = None
+    """Which of `pixel_values` is shown at each place in reading order, where one is shown at
+    several, such as a clip that stands still; None where each has one place."""
     patch_features: Float[Tensor, "images seen d_vision"] | None = None
     """Outputs of the vision tower kept from an earlier pass; they replace `pixel_values`."""
     qformer_input_ids: Int[Tensor, "images asked"] | None = None
@@ -196,7 +205,7 @@ class Batch:
     def model_inputs(self) -> dict[str, Any]:
         """Returns the keyword arguments of a model's forward, without the labels."""
         optional = (
-            *("pixel_values", "patch_features", "segments"),
+            *("pixel_values", "view_index", "patch_features", "segments"),
             *("qformer_input_ids", "qformer_attention_mask"),
         )
         return {

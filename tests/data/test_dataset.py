@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from isthmus import IsthmusProcessor
 from isthmus.axes import IGNORED_LABEL
 from isthmus.data.ahead import made_ahead
 from isthmus.data.dataset import ConversationDataset
+from isthmus.data.sample import ImagePart, Message, Sample, Text
 from isthmus.data.sources import read
 from isthmus.data.views import read_views
 from tests.tiny import save_language, save_vision
@@ -50,6 +52,33 @@ def test_a_batch_pads_on_the_right_and_keeps_images_in_reading_order(
     paths = [*dataset.samples[2].images, *dataset.samples[0].images]
     expected = torch.cat([read_views(path, dataset.processor) for path in paths])
     assert torch.equal(batch.pixel_values, expected)
+
+
+def test_what_is_shown_at_several_places_is_read_once(
+    dataset: ConversationDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dataset.batch([2, 0]).view_index is None
+    first, second = dataset.samples[2], dataset.samples[0]
+    still = replace(second, images=second.images[:1] * 3, messages=_showing(second, 3))
+    clips = ConversationDataset([first, still, second], dataset.processor)
+    read = []
+    monkeypatch.setattr(
+        "isthmus.data.dataset.read_views",
+        lambda path, processor: read.append(path) or read_views(path, processor),
+    )
+    batch = clips.batch([0, 1, 2])
+    shown = [*first.images, *still.images, *second.images]
+    assert read == list(dict.fromkeys(shown))
+    assert batch.view_index is not None
+    expected = torch.cat([read_views(path, dataset.processor) for path in shown])
+    assert torch.equal(batch.pixel_values[batch.view_index], expected)
+    assert len(batch.pixel_values) == len(read)
+
+
+def _showing(sample: Sample, num: int) -> tuple[Message, ...]:
+    first, *rest = sample.messages
+    words = tuple(part for part in first.parts if isinstance(part, Text))
+    return (Message(first.role, (*(ImagePart() for _ in range(num)), *words)), *rest)
 
 
 def test_text_alone_has_no_pixels(dataset: ConversationDataset) -> None:

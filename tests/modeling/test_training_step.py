@@ -53,6 +53,25 @@ def test_the_loss_is_that_of_all_logits(model: IsthmusForConditionalGeneration) 
     assert_close(gradients(model), wanted)
 
 
+def test_an_image_shown_at_several_places_is_seen_once(
+    model: IsthmusForConditionalGeneration,
+) -> None:
+    inputs = batch(model, rows=3)
+    pixels = inputs["pixel_values"][:2]
+    places = torch.tensor([1, 0, 1])
+    model(**inputs | {"pixel_values": pixels[places]}).loss.backward()
+    wanted = gradients(model)
+    model.zero_grad()
+    seen = []
+    handle = model.model.vision_tower.register_forward_pre_hook(
+        lambda _, given: seen.append(len(given[0]))
+    )
+    model(**inputs | {"pixel_values": pixels, "view_index": places}).loss.backward()
+    handle.remove()
+    assert seen == [2]
+    assert_close(gradients(model), wanted)
+
+
 def test_accumulated_batches_divide_by_all_their_tokens(
     model: IsthmusForConditionalGeneration,
 ) -> None:

@@ -26,6 +26,7 @@ def collate(
     decoded: bool = False,
     ids: tuple[str, ...] = (),
     pixel_values: UInt8[Tensor, "images 3 height width"] | None = None,
+    view_index: Int[Tensor, " views"] | None = None,
     patch_features: Float[Tensor, "images seen d_vision"] | None = None,
     qformer_input_ids: Int[Tensor, "images asked"] | None = None,
     qformer_attention_mask: Int[Tensor, "images asked"] | None = None,
@@ -39,6 +40,7 @@ def collate(
         decoded: whether the labels are what a decoder writes, and as long as they are.
         ids: names of the samples.
         pixel_values: images of all samples in reading order.
+        view_index: which of them is shown at each place, where one is shown at several.
         patch_features: what the tower saw of them, instead.
         qformer_input_ids: what is asked about each image.
         qformer_attention_mask: 1 at its words.
@@ -66,6 +68,7 @@ def collate(
         labels=padded(labels, IGNORED_LABEL, ANSWER_STEP if decoded else LENGTH_STEP),
         decoded=decoded,
         pixel_values=pixel_values,
+        view_index=view_index,
         patch_features=patch_features,
         qformer_input_ids=qformer_input_ids,
         qformer_attention_mask=qformer_attention_mask,

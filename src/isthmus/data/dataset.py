@@ -1,13 +1,13 @@
 """Samples to batches; a conversation is encoded once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from isthmus.axes import Batch
@@ -127,13 +127,13 @@ class ConversationDataset:
             Fault: an image cannot be read, and nobody is told of faults.
             NothingReadable: the images of none of them can be read.
         """
-        seen = {index: self._pixels(index) for row in rows for index in row}
-        kept = [[index for index in row if seen[index] is not None] for row in rows]
+        views: dict[Path, UInt8[Tensor, "images 3 height width"]] = {}
+        kept = [[index for index in row if self._read(index, views)] for row in rows]
         if not (rows := [row for row in kept if row]):
             raise NothingReadable
         samples = [self.samples[index] for row in rows for index in row]
-        pixels = [views for row in rows for index in row for views in seen[index] or ()]
         images = [path for sample in samples for path in sample.images]
+        pixels, places = _shown(images, views) if self.features is None else (None, None)
         with self._tokenizing:
             asked = self.processor.asked(self._instructions(samples))
         return collate(
@@ -143,29 +143,30 @@ class ConversationDataset:
             max_length=self.max_length,
             decoded=self.processor.is_encoder_decoder,
             ids=tuple(sample.id for sample in samples),
-            pixel_values=torch.cat(pixels) if pixels else None,
+            pixel_values=pixels,
+            view_index=places,
             patch_features=self.features(images) if images and self.features else None,
             **asked,
         )
 
-    def _pixels(self, index: int) -> list[UInt8[Tensor, "images 3 height width"]] | None:
-        """Returns the views of each image of an example, none where features are looked up.
+    def _read(self, index: int, views: dict[Path, Tensor]) -> bool:
+        """Reads the images of an example, unless features are looked up or they were read before.
 
         Returns:
-            None when one of them cannot be read.
+            Whether all of them can be read.
         """
         if self.features is not None:
-            return []
+            return True
         try:
-            images = self.samples[index].images
-            # An image that is shown as a clip is decoded once.
-            views = {path: read_views(path, self.processor) for path in dict.fromkeys(images)}
-            return [views[path] for path in images]
+            for path in self.samples[index].images:
+                if path not in views:
+                    views[path] = read_views(path, self.processor)
         except Fault as fault:
             if self.on_fault is None:
                 raise
             self.on_fault(index, fault)
-            return None
+            return False
+        return True
 
     def _instructions(self, samples: Sequence[Sample]) -> list[str]:
         """Returns what is asked about each view of each image."""
@@ -177,3 +178,18 @@ class ConversationDataset:
             )
             for _ in range(count)
         ]
+
+
+def _shown(
+    images: Sequence[Path], views: Mapping[Path, UInt8[Tensor, "_ 3 height width"]]
+) -> tuple[UInt8[Tensor, "images 3 height width"] | None, Int[Tensor, " views"] | None]:
+    """Returns the views of images, each once, and their places where some have several."""
+    if not images:
+        return None, None
+    once = dict.fromkeys(images)
+    pixels = torch.cat([views[path] for path in once])
+    if len(once) == len(images):
+        return pixels, None
+    numbers = iter(range(len(pixels)))
+    of = {path: [next(numbers) for _ in views[path]] for path in once}
+    return pixels, torch.tensor([number for path in images for number in of[path]])

@@ -124,6 +124,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Float[Tensor, "batch seq d_text"] | None = None,
         pixel_values: Tensor | None = None,
+        view_index: Int[Tensor, " views"] | None = None,
         patch_features: Float[Tensor, "images seen d_vision"] | None = None,
         mm_encoder_outputs: dict[str, Any] | None = None,
         qformer_input_ids: Int[Tensor, "images asked"] | None = None,
@@ -141,6 +142,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
             past_key_values: keys and values of earlier positions.
             inputs_embeds: embedded text, instead of token ids; no images then.
             pixel_values: images of the whole batch in reading order, values of 0 to 255.
+            view_index: which of them is shown at each place, where one is shown at several.
             patch_features: the same images as the vision tower saw them.
             mm_encoder_outputs: the same images as visual tokens, under the key `image`.
             qformer_input_ids: what is asked about each image, in the connector's own vocabulary.
@@ -162,6 +164,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
                 inputs_embeds,
                 self._visual_tokens(
                     pixel_values,
+                    view_index,
                     patch_features,
                     mm_encoder_outputs,
                     instruction_of(qformer_input_ids, qformer_attention_mask),
@@ -226,6 +229,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
     def _visual_tokens(
         self,
         pixel_values: Tensor | None,
+        view_index: Tensor | None,
         patch_features: Tensor | None,
         mm_encoder_outputs: dict[str, Any] | None,
         instruction: Instruction | None = None,
@@ -246,7 +250,10 @@ class IsthmusModel(IsthmusPreTrainedModel):
             return self.connect(patch_features, instruction)
         if pixel_values is None:
             return None
-        return self.connect(self.encode_images(pixel_values), instruction)
+        patches = self.encode_images(pixel_values)
+        if view_index is not None:
+            patches = patches.at(view_index)
+        return self.connect(patches, instruction)
 
     def _no_visual_tokens(self) -> Tensor:
         """Returns the visual tokens of no image, through every part that is trained.

@@ -164,6 +164,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
         past_key_values: Cache | None = None,
         inputs_embeds: Float[Tensor, "batch seq d_text"] | None = None,
         pixel_values: Tensor | None = None,
+        view_index: Int[Tensor, " views"] | None = None,
         patch_features: Float[Tensor, "images seen d_vision"] | None = None,
         labels: Int[Tensor, "batch targets"] | None = None,
         decoder_input_ids: Int[Tensor, "batch targets"] | None = None,
@@ -185,6 +186,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             past_key_values: keys and values of earlier positions.
             inputs_embeds: embedded text, instead of token ids; no images then.
             pixel_values: images of the whole batch in reading order, values of 0 to 255.
+            view_index: which of them is shown at each place, where one is shown at several.
             patch_features: the same images as the vision tower saw them.
             labels: token ids where the loss is taken, -100 elsewhere; not shifted. Of a language
                 model with a decoder, what it is to write.
@@ -215,6 +217,7 @@ class IsthmusForConditionalGeneration(IsthmusPreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             pixel_values=pixel_values,
+            view_index=view_index,
             patch_features=patch_features,
             mm_encoder_outputs=mm_encoder_outputs,
             qformer_input_ids=qformer_input_ids,
