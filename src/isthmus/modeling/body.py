@@ -164,10 +164,10 @@ class IsthmusModel(IsthmusPreTrainedModel):
                 inputs_embeds,
                 self._visual_tokens(
                     pixel_values,
-                    view_index,
                     patch_features,
                     mm_encoder_outputs,
                     instruction_of(qformer_input_ids, qformer_attention_mask),
+                    view_index=view_index,
                 ),
                 past_key_values,
                 attention_mask=attention_mask,
@@ -229,10 +229,11 @@ class IsthmusModel(IsthmusPreTrainedModel):
     def _visual_tokens(
         self,
         pixel_values: Tensor | None,
-        view_index: Tensor | None,
         patch_features: Tensor | None,
         mm_encoder_outputs: dict[str, Any] | None,
         instruction: Instruction | None = None,
+        *,
+        view_index: Tensor | None = None,
     ) -> Tensor | None:
         """Returns the visual tokens of all images, from the one form that is given, if any."""
         encoded = (mm_encoder_outputs or {}).get("image")

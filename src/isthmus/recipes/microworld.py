@@ -203,8 +203,8 @@ def blip2_captions() -> Recipe:
 
     Paper: BLIP-2, arXiv 2301.12597, section 4.2 and table 7.
     Differs: the learning rates are those of a small model.
-    Expected: not yet measured to its end.
-    Hardware: 2 CPU cores, 2 GB of memory; minutes.
+    Expected: caption_facts 0.34 (0.31 to 0.39 with three seeds; 0.30 before).
+    Hardware: 2 CPU cores, 2 GB of memory; 2 minutes of one core.
     Command: `isthmus train microworld.blip2_captions --start runs/blip2_causal --output DIR`
     """
     return Recipe(
@@ -232,8 +232,8 @@ def blip2_vqa() -> Recipe:
     Paper: BLIP-2, arXiv 2301.12597, section 4.3 and table 8.
     Differs: the language model learns, too, through low-rank updates; questions do not enter the
         Q-Former, whose text side the second stage left behind.
-    Expected: not yet measured to its end.
-    Hardware: 2 CPU cores, 2 GB of memory; minutes.
+    Expected: vqa_accuracy 0.47 (0.47 to 0.47 with three seeds; 0.29 before, 0.22 without pictures).
+    Hardware: 2 CPU cores, 2 GB of memory; 2 minutes of one core.
     Command: `isthmus train microworld.blip2_vqa --start runs/blip2_causal --output DIR`
     """
     return Recipe(
