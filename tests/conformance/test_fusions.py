@@ -56,7 +56,12 @@ CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
 REMEDIES = "choose the fusion 'inline'|set positions to|leave image_attention at"
 
 every_variant = pytest.mark.parametrize("config", variants(), ids=str)
-every_family = pytest.mark.parametrize("family", LANGUAGE_CONFIGS)
+RARE = ("gpt_neox", "cohere", "granite", "phi")
+"""Families that the fast tests pass over."""
+every_family = pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=pytest.mark.slow) if f in RARE else f for f in LANGUAGE_CONFIGS],
+)
 every_kind = pytest.mark.parametrize("kind", fusions.names())
 
 

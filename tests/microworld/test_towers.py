@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -19,6 +20,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    PreTrainedTokenizerFast,
     SiglipVisionModel,
 )
 
@@ -160,10 +162,22 @@ def test_a_locked_vision_tower_learns_when_the_text_tower_has() -> None:
         assert run.model.text.embeddings.token_embedding.weight.grad.any()
 
 
+@lru_cache(maxsize=1)
+def shipped_tokenizer() -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(towers.path("lm_chat"))
+
+
+@pytest.mark.slow
+def test_the_tokenizer_is_made_as_it_was() -> None:
+    made = microworld_tokenizer(chat=True)
+    assert made.get_vocab() == shipped_tokenizer().get_vocab()
+    assert made.chat_template == shipped_tokenizer().chat_template
+
+
 @given(st.text(max_size=60))
 @settings(deadline=None, max_examples=60)
 def test_any_text_survives_the_tokenizer(text: str) -> None:
-    tokenizer = microworld_tokenizer(chat=True)
+    tokenizer = shipped_tokenizer()
     assert tokenizer.decode(tokenizer(text).input_ids) == text
 
 
@@ -177,7 +191,7 @@ def test_places_that_are_close_are_alike() -> None:
 
 
 def test_each_answer_weighs_one() -> None:
-    tokenizer = microworld_tokenizer(chat=True)
+    tokenizer = shipped_tokenizer()
     pieces = ["<|user|>a<|end|>", "red", "<|user|>b", "[[12,34,56,78]]"]
     ids, weights, first = encode(tokenizer, [Document(pieces)])
     assert weights.sum().item() == pytest.approx(2.0)

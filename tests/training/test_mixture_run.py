@@ -24,7 +24,7 @@ def mixed(folder: Path, *, lazy: bool, samples: int | None = None, **changes: An
 @pytest.mark.parametrize(
     "changes",
     [
-        {"lazy": True, "epochs": 1},
+        pytest.param({"lazy": True, "epochs": 1}, marks=pytest.mark.slow),
         {"lazy": True, "epochs": None, "steps": 9, "pack_tokens": 160, "pack_images": 4},
         {"lazy": False, "epochs": 1, "feature_store": True},
     ],

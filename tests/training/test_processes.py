@@ -81,6 +81,7 @@ def recipe(tmp_path: Path) -> Recipe:
     return recipe
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(recipe: Recipe, tmp_path: Path) -> None:
     for processes in (1, 2):
         train(recipe, tmp_path / f"of-{processes}", processes=processes)
