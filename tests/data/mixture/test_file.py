@@ -9,6 +9,7 @@ import yaml
 from isthmus.data.mixture.dataset import open_dataset
 from isthmus.data.mixture.drawn import Drawn, Member
 from isthmus.data.mixture.file import Mixture, read_mixture
+from tests.tiny_containers import write_table
 
 ENTRY = {"name": "a", "file": "a.jsonl"}
 
@@ -101,3 +102,21 @@ def test_the_task_of_a_data_set_is_what_it_says_or_what_its_rows_say(tmp_path: P
     drawn = Drawn(members, mixture.balance, num=None, seed=0)
     assert drawn.shares == [0.25, 0.25, 0.5]
     assert drawn.num == 6
+
+
+def test_files_behind_a_pattern_are_known_wherever_it_begins(tmp_path: Path) -> None:
+    for part in ("part-0", "part-1"):
+        (tmp_path / part).mkdir()
+        write_table(tmp_path / part / "a.parquet", [{"image": "x.png", "caption": part}])
+    entry = {"name": "a", "source": "hf_table", "file": "part-*/a.parquet"}
+    mixture = Mixture.from_dict({"entries": [entry]})
+    before = open_dataset(mixture, mixture.entries[0], tmp_path)
+    assert len(before.rows) == 2
+    assert before.image_root == tmp_path
+    again = open_dataset(mixture, mixture.entries[0], tmp_path)
+    assert again.digest == before.digest
+    write_table(tmp_path / "part-1/a.parquet", [{"image": "x.png", "caption": "another"}])
+    assert open_dataset(mixture, mixture.entries[0], tmp_path).digest != before.digest
+    (tmp_path / "part-2").mkdir()
+    write_table(tmp_path / "part-2/a.parquet", [{"image": "x.png", "caption": "more"}])
+    assert open_dataset(mixture, mixture.entries[0], tmp_path).digest != again.digest

@@ -14,6 +14,7 @@ from isthmus.data.mixture.clips import framed
 from isthmus.data.mixture.file import Asking, Mixture, MixtureEntry
 from isthmus.data.quarantine import Rejected
 from isthmus.data.sample import Sample
+from isthmus.data.sources._listed import matching
 from isthmus.data.sources._named import load_reader
 from isthmus.data.sources.base import Reader
 from isthmus.data.templates.instruct import Instructions
@@ -117,7 +118,9 @@ def open_dataset(mixture: Mixture, entry: MixtureEntry, folder: Path) -> DataSet
         reader = load_reader(entry.source, **entry.options)
         files = _files(entry, reader, folder)
         first = next(iter(files.values()))
-        root = first.parent if entry.image_root is None else folder / entry.image_root
+        # A pattern may begin above the files, and what is on the hub lies nowhere yet.
+        above = next((path for path in first.parents if path.is_dir()), folder)
+        root = above if entry.image_root is None else folder / entry.image_root
         if not root.is_dir():
             raise ValueError(f"the image root {root} does not exist")
         asking = mixture.asking_of(entry)
@@ -156,14 +159,17 @@ def _files(entry: MixtureEntry, reader: Reader, folder: Path) -> Mapping[str, Pa
 def _digest(files: Iterable[Path]) -> str:
     whole = sha256()
     for named in files:
-        if named.exists():
-            found = sorted(named.rglob("*")) if named.is_dir() else [named]
-        else:  # a pattern, which its reader fills in
-            found = sorted(named.parent.glob("*"))
-        for path in found:
+        for path in sorted(named.rglob("*")) if named.is_dir() else _matching(named):
             stat = path.stat()
             whole.update(f"{path} {stat.st_size} {stat.st_mtime_ns};".encode())
     return whole.hexdigest()
+
+
+def _matching(named: Path) -> Sequence[Path]:
+    try:
+        return matching(named)
+    except ValueError:  # a data set on the hub lies nowhere
+        return []
 
 
 def _template(entry: MixtureEntry) -> TemplateSet | None:

@@ -35,10 +35,19 @@ def listed(pattern: Path, suffixes: tuple[str, ...]) -> list[Path]:
         found = sorted(path for path in inside if path.suffix in suffixes)
         _check_split(pattern, found)
     else:
-        found = [file for path in _spelled(str(pattern)) for file in _matching(path)]
+        found = matching(pattern)
     if not found:
         raise ValueError(f"{pattern} holds no file; expected some of {', '.join(suffixes)}")
     return found
+
+
+def matching(pattern: Path) -> list[Path]:
+    """Returns the files that a pattern spells out.
+
+    Raises:
+        ValueError: one that is spelled out does not exist.
+    """
+    return [file for path in _spelled(str(pattern)) for file in _matching(path)]
 
 
 def _spelled(pattern: str) -> list[str]:
