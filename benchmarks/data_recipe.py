@@ -122,9 +122,9 @@ def arms(data: Path) -> dict[str, Mixture]:
     """Returns the mixtures to compare, by the name of what each does otherwise than `all`.
 
     Args:
-        data: folder in which the data sets were written.
+        data: folder in which the data sets were written; absolute, since mixtures lie elsewhere.
     """
-    every = [replace(e, file=e.file and e.file.absolute()) for e in entries(data)]
+    every = entries(data)
     several = [
         replace(entry, asking=dict(TURNS)) if entry.name in ("vqav2", "gqa") else entry
         for entry in every

@@ -34,6 +34,8 @@ _APART = 8
 CHAT_TASKS = (*VQA, "reading", "board", "caption")
 """What conversations are about; only they ask for signs and squares."""
 TEXT_TASKS = ("arithmetic", "copying", "sorting", "scene_qa")
+TURNS = 4
+"""Of a conversation."""
 
 
 @final
@@ -50,6 +52,19 @@ class Facts:
     write: data_formats.Write
     entry: Mapping[str, Any]
     """What a mixture has to know to read it, beside the task."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Conversations:
+    """A data set of conversations."""
+
+    name: str
+    task: str
+    """Group that the paper puts it in."""
+    num: int
+    about: tuple[str, ...]
+    """Tasks of the microworld that its turns are of."""
 
 
 def write_all(directory: Path) -> None:
@@ -76,9 +91,10 @@ def write_all(directory: Path) -> None:
         partial.mkdir(exist_ok=True)
         data.write(rows, partial)
         partial.rename(folder)
-    for name, tasks, num, turns in _CONVERSATIONS:
-        if not (directory / name / "messages.jsonl").exists():
-            export(directory / name, split="train", num=num, tasks=tasks, turns=turns)
+    for talk in CONVERSATIONS:
+        folder = directory / talk.name
+        if not (folder / "messages.jsonl").exists():
+            export(folder, split="train", num=talk.num, tasks=talk.about, turns=TURNS)
 
 
 def entries(directory: Path) -> list[MixtureEntry]:
@@ -101,9 +117,10 @@ def entries(directory: Path) -> list[MixtureEntry]:
                 }
             )
         )
-    for name, task in (("llava150k", "instructions"), ("sharegpt", "text")):
-        file = directory / name / "llava.json"
-        found.append(MixtureEntry(name=name, task=task, file=file, text_only=task == "text"))
+    for talk in CONVERSATIONS:
+        file = directory / talk.name / "llava.json"
+        is_text = talk.task == "text"
+        found.append(MixtureEntry(name=talk.name, task=talk.task, file=file, text_only=is_text))
     return found
 
 
@@ -276,7 +293,7 @@ DATA_SETS = (
         },
     ),
 )
-_CONVERSATIONS = (
-    ("llava150k", CHAT_TASKS, 1500, 4),
-    ("sharegpt", TEXT_TASKS, 1000, 4),
+CONVERSATIONS = (
+    Conversations(name="llava150k", task="instructions", num=1500, about=CHAT_TASKS),
+    Conversations(name="sharegpt", task="text", num=1000, about=TEXT_TASKS),
 )

@@ -23,7 +23,9 @@ def leaves(side: Side) -> int:
     return sum(leaf.numel() for leaf in side.leaves)
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "qformer" else n for n in PAIRS]
+)
 def test_both_sides_have_the_same_weights_and_multiply_as_much(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,10 +23,10 @@ NUM = 4
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data sets, with few pictures."""
     few = tuple(replace(each, num=NUM) for each in data_sets.DATA_SETS)
-    talks = tuple((name, tasks, NUM, turns) for name, tasks, _, turns in data_sets._CONVERSATIONS)
+    talks = tuple(replace(each, num=NUM) for each in data_sets.CONVERSATIONS)
     for module in (data_sets, data_recipe):
         monkeypatch.setattr(module, "DATA_SETS", few)
-    monkeypatch.setattr(data_sets, "_CONVERSATIONS", talks)
+    monkeypatch.setattr(data_sets, "CONVERSATIONS", talks)
     monkeypatch.setattr(data_recipe, "NUM_TEST", NUM)
     data_sets.write_all(tmp_path)
     return tmp_path

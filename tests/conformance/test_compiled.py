@@ -17,7 +17,7 @@ from isthmus.axes import Patches
 from isthmus.connectors import ConnectorConfig
 from isthmus.fusion import FusionConfig
 from isthmus.fusion.base import Prompt
-from tests.conformance.test_connectors import build, patches, variants
+from tests.conformance.test_connectors import build, patches, small, variants
 from tests.conformance.test_fusions import variants as fusion_variants
 from tests.tiny import tiny_model
 
@@ -28,8 +28,15 @@ backends = pytest.mark.parametrize(
 )
 
 
+def _connectors() -> Iterator[Any]:
+    """The first of each kind with the quick compiler; the others later."""
+    for config in variants():
+        is_first = config == small(config.kind)
+        yield pytest.param(config, marks=[] if is_first else pytest.mark.slow)
+
+
 @backends
-@pytest.mark.parametrize("config", variants(), ids=str)
+@pytest.mark.parametrize("config", list(_connectors()), ids=str)
 def test_a_connector_is_one_graph(config: ConnectorConfig, backend: str) -> None:
     torch.compiler.reset()
     connector, batch = build(config), patches(2)

@@ -55,7 +55,21 @@ CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
 
 REMEDIES = "choose the fusion 'inline'|set positions to|leave image_attention at"
 
-every_variant = pytest.mark.parametrize("config", variants(), ids=str)
+LATER = ("qkv", "output", "mlp", "norm")
+"""Fields whose other choices the fast tests pass over: each changes weights, not what sees what."""
+
+
+def marked() -> Iterator[Any]:
+    """The variants, of which some are tried later."""
+    for config in variants():
+        usual = fusions.default(config.kind)
+        changed = {
+            f.name for f in fields(config) if getattr(config, f.name) != getattr(usual, f.name)
+        }
+        yield pytest.param(config, marks=pytest.mark.slow if changed & {*LATER} else [])
+
+
+every_variant = pytest.mark.parametrize("config", list(marked()), ids=str)
 RARE = ("gpt_neox", "cohere", "granite", "phi")
 """Families that the fast tests pass over."""
 every_family = pytest.mark.parametrize(

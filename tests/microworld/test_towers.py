@@ -357,9 +357,8 @@ MAKES: dict[str, Callable[[], Pretraining]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["masked", *(pytest.param(n, marks=pytest.mark.slow) for n in MAKES if n != "masked")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKES)
 def test_an_interrupted_build_ends_in_the_same_weights(tmp_path: Path, name: str) -> None:
     whole = weights_after(tmp_path / "whole", (99,), MAKES[name])
     parts = weights_after(tmp_path / "parts", (2, 99), MAKES[name])

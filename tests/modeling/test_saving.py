@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,11 +78,19 @@ def test_the_auto_classes_give_back_the_same_model(
     assert type(AutoModel.from_pretrained(saved)) is IsthmusModel
 
 
-@pytest.mark.parametrize("connector", connectors.names())
-@pytest.mark.parametrize(
-    ("language", "vision"),
-    [("gpt2", "dinov2_with_registers"), ("gemma2", "clip_vision_model"), ("opt", "vit")],
-)
+def _triples() -> Iterator[Any]:
+    """Each connector with one pair of towers at once, with the others later."""
+    for number, connector in enumerate(connectors.names()):
+        for place, (language, vision) in enumerate(TOWERS):
+            is_first = place == number % len(TOWERS)
+            marks = [] if is_first else pytest.mark.slow
+            yield pytest.param(connector, language, vision, marks=marks)
+
+
+TOWERS = (("gpt2", "dinov2_with_registers"), ("gemma2", "clip_vision_model"), ("opt", "vit"))
+
+
+@pytest.mark.parametrize(("connector", "language", "vision"), list(_triples()))
 def test_every_pair_of_towers_and_every_connector_survives(
     connector: str, language: str, vision: str, tmp_path: Path
 ) -> None:

@@ -20,8 +20,11 @@ from tests.training.kills import bit_equal, run, run_until, weights
 from tests.training.tiny_recipe import TRAIN, tiny_recipe
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulation": 3, "num_workers": 0}])
-def test_a_killed_run_endsbit_equal(
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({}, marks=pytest.mark.slow), {"accumulation": 3, "num_workers": 0}],
+)
+def test_a_killed_run_ends_bit_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     recipe = tiny_recipe(tmp_path, checkpoint_every=0.25, **changes)
@@ -62,7 +65,7 @@ def test_packing_is_for_conversations(tmp_path: Path) -> None:
         replace(stage, pack_images=3)
 
 
-def test_a_killed_run_of_two_stages_endsbit_equal(
+def test_a_killed_run_of_two_stages_ends_bit_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe(tmp_path, steps=4, epochs=None, checkpoint_every=0.5)
@@ -157,6 +160,7 @@ def test_a_stored_tower_gives_the_same_training_and_is_not_run(
     assert report["max_abs_difference"] < 1e-4 * report["max_abs_feature"]
 
 
+@pytest.mark.slow
 def test_what_an_earlier_stage_made_of_the_tower_is_stored_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +192,7 @@ def test_recomputing_and_accumulating_change_no_loss(tmp_path: Path) -> None:
     )
 
 
-def test_bfloat16_computes_otherwise_but_keeps_float32weights(tmp_path: Path) -> None:
+def test_bfloat16_computes_otherwise_but_keeps_float32_weights(tmp_path: Path) -> None:
     settings = {"steps": 3, "epochs": None, "feature_store": True}
     single, _ = run(tiny_recipe(tmp_path, **settings), tmp_path / "single")
     half, _ = run(tiny_recipe(tmp_path, dtype="bfloat16", **settings), tmp_path / "half")

@@ -75,6 +75,7 @@ def test_trained_weights_refuse_other_towers(recipe: Recipe, tmp_path: Path) -> 
         isthmus.load(tmp_path / "trained")
 
 
+@pytest.mark.slow
 def test_updates_go_on_into_the_next_stage(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

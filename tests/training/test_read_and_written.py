@@ -129,6 +129,7 @@ def test_it_learns_what_pictures_show_and_answers_so(tmp_path: Path) -> None:
     assert len({blind[row.id].text for row in rows if "#" not in row.id}) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny_recipe(tmp_path, language="t5", checkpoint_every=0.25, accumulation=3)
     whole = _train(recipe, tmp_path / "whole")

@@ -120,7 +120,8 @@ def test_shares_are_kept_to_the_letter(folder: Path, processor: IsthmusProcessor
     assert names == {"asked": 60, "told": 36, "said": 24}
 
 
-@pytest.mark.parametrize("packed", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [False, True])
 def test_a_course_goes_on_at_twenty_places_as_it_would_have(
     folder: Path, processor: IsthmusProcessor, packed: bool
 ) -> None:
