@@ -63,10 +63,8 @@ def marked() -> Iterator[Any]:
     """The variants, of which some are tried later."""
     for config in variants():
         usual = fusions.default(config.kind)
-        changed = {
-            f.name for f in fields(config) if getattr(config, f.name) != getattr(usual, f.name)
-        }
-        yield pytest.param(config, marks=pytest.mark.slow if changed & {*LATER} else [])
+        is_later = any(getattr(config, f, None) != getattr(usual, f, None) for f in LATER)
+        yield pytest.param(config, marks=pytest.mark.slow if is_later else [])
 
 
 every_variant = pytest.mark.parametrize("config", list(marked()), ids=str)
