@@ -5,7 +5,9 @@
 Honeybee (arXiv 2312.06742, tables 4 and 5) compares which data sets are learned from, their shares,
 instructions with names in their place, templates of a data set with those of its task, one with
 ten, of which some are inverted, and one fact with several in a conversation. Every arm here is a
-mixture of the same ten files with as many draws; the paper's own choice is `all`.
+mixture of the same ten files with as many draws; the paper's own choice is `all`. As there, all go
+on from one model that has learned captions of other pictures; here the language model learned them,
+too, since it had never read what a vision tower says.
 
 An arm is asked in the words that it has learned, the first of ten where there are ten. Choices are
 compared by their likelihood, so an arm that has learned no letters is wrong only if it does not
@@ -51,11 +53,13 @@ from isthmus.microworld.tasks.choice import LETTERS
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, Shard, grid, run
 from isthmus.study.table import student_interval, tabulate
-from isthmus.training.stage import MixtureData, Recipe
+from isthmus.training.stage import MicroworldData, MixtureData, Recipe
 
 DRAWS = 2000
 """Conversations that an arm learns from."""
 BATCH_SIZE = 8
+CAPTIONS, OTHERS = 8000, 1
+"""Captions that all arms have learned before, and the seed of their pictures."""
 CAP = 2000
 """Samples of a data set that count at most: between the small and the large, as in the paper."""
 BOXES = "isthmus"
@@ -86,7 +90,8 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     """With which each arm is trained."""
     shard: str = "1/1"
-    """Which part of the runs to do here, as i/n."""
+    """Which part of the runs to do here, as i/n; begin the others when the first has a model that
+    has learned the captions."""
 
 
 def main(options: Options) -> None:
@@ -95,21 +100,22 @@ def main(options: Options) -> None:
     directory = options.directory.absolute()
     write_all(directory / "data")
     mixtures = arms(directory / "data")
-    blind = {"blind": learning_from(_written("all", mixtures["all"], directory)).blind()}
+    (before,) = grid({"captions_alone": pretraining()}, (0,), directory)
     seeing = {
-        name: learning_from(_written(name, mixture, directory))
+        name: learning_from(_written(name, mixture, directory), start=before.folder)
         for name, mixture in mixtures.items()
     }
-    runs = grid({**seeing, **blind}, options.seeds, directory)
+    runs = grid({**seeing, "blind": seeing["all"].blind()}, options.seeds, directory)
 
     @cache
     def benchmark(name: str) -> Microworld:
-        return asked_as(mixtures["all" if name == "blind" else name], directory / "test")
+        return asked_as(mixtures.get(name, mixtures["all"]), directory / "test")
 
     def execute(recipe: Recipe, folder: Path) -> None:
         train_and_evaluate(benchmark(folder.parent.name), batch_size=64)(recipe, folder)
 
     console = Console(highlight=False, soft_wrap=True)
+    run([before], execute, console=console)
     run(runs, execute, shard=Shard.parse(options.shard), console=console)
     held = _comparisons([each for each in runs if each.finished])
     results = {reference: _compared(of, reference) for reference, of in held.items()}
@@ -167,13 +173,28 @@ def arms(data: Path) -> dict[str, Mixture]:
     }
 
 
-def learning_from(mixture: Path) -> Recipe:
-    """Returns the quick start on a mixture."""
+def pretraining() -> Recipe:
+    """Returns the quick start on captions of pictures that are in no arm."""
+    captions = MicroworldData(split="train", num=CAPTIONS, seed=OTHERS, turns=1, tasks=("caption",))
+    return _quick_start(captions)
+
+
+def learning_from(mixture: Path, *, start: Path) -> Recipe:
+    """Returns what goes on from a model with a mixture.
+
+    Args:
+        mixture: file that describes it.
+        start: folder of the model.
+    """
+    return replace(_quick_start(MixtureData(mixture=mixture, max_bad_share=0.0)), start=start)
+
+
+def _quick_start(data: MicroworldData | MixtureData) -> Recipe:
     start = recipes.resolve("microworld.quickstart")
     (stage,) = start.stages
     stage = replace(
         stage,
-        data=MixtureData(mixture=mixture, max_bad_share=0.0),
+        data=data,
         validation=None,
         schedule=replace(stage.schedule, batch_size=BATCH_SIZE),
         dtype="float32",

@@ -120,5 +120,7 @@ def test_a_recipe_is_known_by_what_its_mixture_says(data: Path, tmp_path: Path) 
     changed = replace(mixtures["all"], samples=7)
     files.add(data_recipe._written("all", changed, tmp_path).name)
     assert len(files) == 3
-    stage = learning_from(tmp_path / "a.yaml").stages[0]
-    assert stage.data.max_bad_share == 0
+    arm = learning_from(tmp_path / "a.yaml", start=tmp_path)
+    assert arm.stages[0].data.max_bad_share == 0
+    assert arm.start == arm.blind().start == tmp_path
+    assert arm.model == data_recipe.pretraining().model
