@@ -86,8 +86,9 @@ def main(options: Options) -> None:
         own = replace(corrupted, file=options.directory / f"by_itself-{each.recipe.seed}.jsonl")
         kept[own.file.stem] = _filter(each, corrupted, own.file, console)
         arms = {"by_itself": learning_from(own, filtered=True)}
-        after += grid(arms, (each.recipe.seed,), options.directory)
-        run(after, execute, console=console)
+        alone = grid(arms, (each.recipe.seed,), options.directory)
+        run(alone, execute, console=console)
+        after += alone
     finished = [*before, *after]
     table: dict[str, Any] = {
         metric: {

@@ -17,6 +17,11 @@ from isthmus.evaluation.requests import Choose, Generate, Locate
 from isthmus.microworld.scene import scenes
 
 NUM = 4
+TOLD = (
+    *("question", "answer", "choices", "index", "statement", "is_true"),
+    *("phrase", "box", "text"),
+)
+"""What a fact says, of whichever kind it is."""
 
 
 @pytest.fixture
@@ -51,9 +56,7 @@ def test_what_is_told_of_a_picture_is_read_again(data: Path) -> None:
         for item, (_, fact) in zip(items, told, strict=True):
             (read,) = item.facts
             # Files say some things that only they know, such as the answers of ten annotators.
-            for name in ("question", "answer", "choices", "index", "statement", "is_true"):
-                assert getattr(read, name, None) == getattr(fact, name, None)
-            for name in ("phrase", "box", "text"):
+            for name in TOLD:
                 assert getattr(read, name, None) == getattr(fact, name, None)
 
 
