@@ -152,7 +152,10 @@ def test_two_processes_accumulate_and_store_features_alike(recipe: Recipe, tmp_p
 @pytest.mark.slow
 def test_a_model_with_an_encoder_learns_alike(recipe: Recipe, tmp_path: Path) -> None:
     (stage,) = recipe.stages
-    language = save_language(tmp_path / "t5", "t5", tie_word_embeddings=False)
+    # T5 does not scale its attention: with weights as large as it is born with, the last bit of one
+    # step grows with each of the next.
+    small = {"initializer_factor": 0.1, "tie_word_embeddings": False}
+    language = save_language(tmp_path / "t5", "t5", **small)
     recipe = replace(recipe, model=replace(recipe.model, language=language))
     schedule = replace(stage.schedule, accumulation=2)
     other = replace(recipe, stages=(replace(stage, schedule=schedule),))
@@ -160,13 +163,11 @@ def test_a_model_with_an_encoder_learns_alike(recipe: Recipe, tmp_path: Path) ->
     train(other, tmp_path / "of-2", processes=2)
     one, two = (losses(tmp_path / f"of-{n}") for n in (1, 2))
     assert len(one) == 16  # 22 samples, of which every third has two answers
-    # T5 does not scale its attention, so that the last bit of a step is seen some steps later.
-    assert one[:3] == pytest.approx(two[:3], abs=1e-5)
-    assert one == pytest.approx(two, rel=1e-3)
+    assert one == pytest.approx(two, abs=1e-5)
     norms = [column(tmp_path / f"of-{n}", "grad_norm") for n in (1, 2)]
-    assert norms[0][:3] == pytest.approx(norms[1][:3], rel=1e-4)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     found = [validations(tmp_path / f"of-{n}") for n in (1, 2)]
-    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
 
 
 @pytest.mark.slow
