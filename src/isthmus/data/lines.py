@@ -1,10 +1,11 @@
-"""The lines of a file, each read when it is asked for."""
+"""The lines of a file as rows."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final, overload
+from typing import final
 
 import numpy as np
+
+from isthmus.data.rows import LazyRows
 
 _CHUNK = 16 << 20
 """Bytes that are looked through at once."""
@@ -13,11 +14,8 @@ _SPACES = np.frombuffer(b" \t\n\r\v\f", dtype=np.uint8)
 
 
 @final
-class Lines(Sequence[bytes]):
-    """The lines of a file that are not blank; in memory are their places, 16 bytes for each.
-
-    It is safe to be read by several threads, each of which opens the file for itself.
-    """
+class Lines(LazyRows[bytes]):
+    """The lines of a file that are not blank; in memory are their places, 16 bytes for each."""
 
     def __init__(self, file: Path):
         """Looks through the file for ends of lines."""
@@ -40,25 +38,12 @@ class Lines(Sequence[bytes]):
         """Returns how many lines are not blank."""
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
-
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
-        """Reads a line, or several."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def read(self, index: int) -> bytes:
+        """Reads a line; see `LazyRows.read`."""
         start, end = int(self._starts[index]), int(self._ends[index])
         with self.file.open("rb") as content:
             content.seek(start)
             return content.read(end - start)
-
-
-def number_of(rows: Sequence[Any], index: int) -> int:
-    """Returns the number of a row in its file, from 1; blank lines are counted."""
-    return rows.number(index) if isinstance(rows, Lines) else index + 1
 
 
 def _bounds(file: Path) -> tuple[np.ndarray, np.ndarray]:

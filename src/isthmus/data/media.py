@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
 
-from isthmus.data import archive, table
+from isthmus.data import archive, hub_files, table
 from isthmus.data.faults import Fault
 from isthmus.data.video import parse_frame_path
 
@@ -52,12 +52,12 @@ def stat_of(path: Path) -> tuple[int, int]:
     place = None if _is_file(path) else _place(path)
     file, inner = place or (path, ())
     try:
-        stat = file.stat()
+        size, mtime_ns = hub_files.stat_of(file)
     except OSError as error:
         raise _missing(path) from error
     if inner and _kind(file) == "archive":
-        return _member(file, inner, path).size, stat.st_mtime_ns
-    return stat.st_size, stat.st_mtime_ns
+        size = _member(file, inner, path).size
+    return size, mtime_ns
 
 
 def opened(path: Path) -> Path | BytesIO:
@@ -122,6 +122,8 @@ def _digest_of_file(path: Path) -> str:
 
 def _place(path: Path) -> tuple[Path, tuple[str, ...]] | None:
     """Returns the file that something is inside of, and the names that lead to it from there."""
+    if (file := hub_files.file_of(path)) is not None:
+        return file, path.relative_to(file).parts
     for file in path.parents:
         try:
             is_file = S_ISREG(file.stat().st_mode)
@@ -139,8 +141,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _kind(file: Path) -> Kind:
-    stat = file.stat()
-    return _kind_of(file, stat.st_size, stat.st_mtime_ns)
+    return _kind_of(file, *hub_files.stat_of(file))
 
 
 @lru_cache(1024)

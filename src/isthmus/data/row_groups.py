@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
+from isthmus.data import hub_files
 from isthmus.data.faults import Fault
 
 MAX_GROUP_BYTES = 1 << 31
@@ -20,6 +21,9 @@ ARROW_STREAM = b"\xff\xff\xff\xff"
 
 class RowGroups(ABC):
     """A table file; its picture columns hold image bytes, alone or in structs beside a path."""
+
+    is_unpacked: ClassVar[bool]
+    """Whether a group has to be read whole for one of its rows."""
 
     def __init__(self, schema: Any, sizes: list[int]):
         """Takes the Arrow schema, and the number of rows in each group."""
@@ -58,13 +62,17 @@ class RowGroups(ABC):
 
 @final
 class ParquetGroups(RowGroups):
-    """A parquet file."""
+    """A parquet file, also of the hub."""
+
+    is_unpacked = True
 
     def __init__(self, path: Path):
         """Reads the footer of a file."""
         from pyarrow import parquet
 
-        self._path, self._about = path, parquet.read_metadata(path)
+        self._path = path
+        with hub_files.opened(path) as file:
+            self._about = parquet.read_metadata(file)
         groups = (self._about.row_group(n) for n in range(self._about.num_row_groups))
         super().__init__(self._about.schema.to_arrow_schema(), [g.num_rows for g in groups])
         leaves = [self._about.schema.column(n).path for n in range(self._about.num_columns)]
@@ -110,13 +118,17 @@ class ParquetGroups(RowGroups):
                 f"expected at most {MAX_GROUP_BYTES}; write the table again in smaller groups",
             )
         # Without threads of its own, which a process that was forked would not have.
-        with parquet.ParquetFile(self._path, metadata=self._about, memory_map=True) as file:
+        with hub_files.opened(self._path) as content:
+            # Parts that follow one another are got at once.
+            file = parquet.ParquetFile(content, metadata=self._about, pre_buffer=True)
             return file.read_row_group(group, columns=leaves, use_threads=False)
 
 
 @final
 class ArrowGroups(RowGroups):
     """An Arrow file, in either of its forms; a group is a batch of records, and is not copied."""
+
+    is_unpacked = False
 
     def __init__(self, path: Path):
         """Finds the batches of a file."""

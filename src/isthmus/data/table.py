@@ -1,8 +1,8 @@
 """Tables on disk, row by row; a picture in one is named by its cell, and read when it is looked at.
 
 What a row says is read without the bytes of its pictures, so that a pass over the words of a table
-takes a share of its size. A parquet file has to unpack a whole group of rows for one cell: pictures
-that are looked at in any order are better kept in Arrow files, or in small groups.
+takes a share of its size. A parquet file has to unpack a whole group of rows for one cell, so the
+last groups are kept, and a mixture draws rows of one group near one another.
 """
 
 import importlib.util
@@ -11,8 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from threading import Condition
 from typing import Any
 
+import numpy as np
+from cachetools import LRUCache, cached
+
+from isthmus.data import hub_files
 from isthmus.data.faults import Fault
 from isthmus.data.row_groups import (
     ARROW_FILE,
@@ -27,12 +32,13 @@ from isthmus.data.row_groups import (
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 _KEPT_FILES = 64
-_KEPT_GROUPS = 4
+_KEPT_BYTES = 1 << 30
+"""Of groups that are unpacked; a larger one is unpacked for each cell."""
 
 
 def is_table(path: Path) -> bool:
     """Returns whether a file is a table, by its first bytes."""
-    with path.open("rb") as file:
+    with hub_files.opened(path) as file:
         return file.read(8).startswith((PARQUET, ARROW_FILE, ARROW_STREAM))
 
 
@@ -45,6 +51,18 @@ def num_rows(path: Path) -> int:
     """
     with _reading(path):
         return int(_groups(path).ends[-1])
+
+
+def blocks(path: Path) -> np.ndarray | None:
+    """Returns how many rows lie before each group and in all; None where none has to be unpacked.
+
+    Raises:
+        Fault: the file cannot be read.
+        ValueError: pyarrow is not installed.
+    """
+    with _reading(path):
+        groups = _groups(path)
+        return groups.ends if groups.is_unpacked else None
 
 
 def row(path: Path, number: int) -> tuple[dict[str, Any], bool]:
@@ -64,7 +82,7 @@ def row(path: Path, number: int) -> tuple[dict[str, Any], bool]:
     with _reading(path):
         groups = _groups(path)
         group, place = groups.place(number)
-        words = _words(path, *_stamp(path), group)
+        words = _words(path, group)
         told: dict[str, Any] = {}
         holds = False
         for column in groups.columns:
@@ -72,7 +90,7 @@ def row(path: Path, number: int) -> tuple[dict[str, Any], bool]:
                 told[column] = _plain(words.column(column)[place].as_py(), column)
                 continue
             embeds = groups.embeds(group, column, words)
-            cells = _pictures(path, *_stamp(path), group, column) if embeds is None else None
+            cells = _pictures(path, group, column) if embeds is None else None
             cell = (words.column(column) if cells is None else cells)[place]
             told[column], held = _names(cell, f"{number}/{column}", embeds)
             holds = holds or held
@@ -100,7 +118,7 @@ def picture(path: Path, cell: tuple[str, ...]) -> Any:
     """
     with _reading(path):
         group, place = _groups(path).place(int(cell[0]))
-        found = _pictures(path, *_stamp(path), group, cell[1])[place]
+        found = _pictures(path, group, cell[1])[place]
         content = _bytes_of(_inside(found, [int(number) for number in cell[2:]]))
     if content is None:
         raise Fault("image_missing", f"{'/'.join(cell)} of {path} holds no image")
@@ -122,30 +140,34 @@ def _reading(path: Path) -> Iterator[None]:
         raise Fault("archive_damaged", f"{path} cannot be read: {error}") from error
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
-
-
 def _groups(path: Path) -> RowGroups:
-    return _opened(path, *_stamp(path))
+    return _opened(path, *hub_files.stat_of(path))
 
 
 @lru_cache(_KEPT_FILES)
 def _opened(path: Path, size: int, mtime_ns: int) -> RowGroups:
-    with path.open("rb") as file:
+    with hub_files.opened(path) as file:
         is_parquet = file.read(len(PARQUET)) == PARQUET
     return ParquetGroups(path) if is_parquet else ArrowGroups(path)
 
 
-@lru_cache(_KEPT_GROUPS)
-def _words(path: Path, size: int, mtime_ns: int, group: int) -> Any:
-    return _opened(path, size, mtime_ns).words(group)
+def _key(path: Path, *which: int | str) -> tuple[Any, ...]:
+    return path, hub_files.stat_of(path), *which
 
 
-@lru_cache(_KEPT_GROUPS)
-def _pictures(path: Path, size: int, mtime_ns: int, group: int, column: str) -> Any:
-    return _opened(path, size, mtime_ns).pictures(group, column)
+_kept: LRUCache[Any, Any] = LRUCache(_KEPT_BYTES, getsizeof=lambda unpacked: unpacked.nbytes)
+# Threads that want the same group wait for the one that unpacks it.
+_once = cached(_kept, key=_key, condition=Condition())
+
+
+@_once
+def _words(path: Path, group: int) -> Any:
+    return _groups(path).words(group)
+
+
+@_once
+def _pictures(path: Path, group: int, column: str) -> Any:
+    return _groups(path).pictures(group, column)
 
 
 def _names(cell: Any, name: str, embeds: bool | None) -> tuple[Any, bool]:

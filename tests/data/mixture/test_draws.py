@@ -4,11 +4,12 @@ from collections import Counter
 from itertools import pairwise
 from math import ceil, floor
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.data.mixture.draws import Draw, Draws
+from isthmus.data.mixture.draws import BLOCKS_AT_ONCE, Draw, Draws
 
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=5)
 
@@ -47,6 +48,26 @@ def test_a_row_comes_again_only_after_all_others(sizes: list[int], num: int, see
         counts = Counter(rows)
         spread = [counts[row] for row in range(sizes[dataset])]
         assert max(spread) - min(spread) <= 1
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=30), seed=st.integers(0, 3))
+def test_rows_of_a_block_are_drawn_near_one_another(sizes: list[int], seed: int) -> None:
+    ends = np.cumsum([0, *sizes])
+    num = int(ends[-1])
+    draws = Draws([num], [1.0], num=num, seed=seed, blocks={0: ends})
+    rows = [draw.row for draw in epoch(draws, 0)]
+    assert sorted(rows) == list(range(num))
+    met = [int(np.searchsorted(ends, row, side="right")) - 1 for row in rows]
+    at_once = [
+        sum(
+            met.index(block) <= n <= num - 1 - met[::-1].index(block) for block in range(len(sizes))
+        )
+        for n in range(num)
+    ]
+    assert max(at_once) <= BLOCKS_AT_ONCE
+    if num > 20:
+        assert rows != [draw.row for draw in epoch(draws, 1)]
 
 
 @given(

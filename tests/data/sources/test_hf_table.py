@@ -1,10 +1,15 @@
 """Tables become the samples of their rows, with the pictures they hold or name."""
 
+from collections import Counter
 from datetime import date
 from decimal import Decimal
+from hashlib import sha256
+from io import FileIO
 from itertools import count
 from pathlib import Path
-from typing import Any
+from shutil import copytree
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import datasets
 import pyarrow as pa
@@ -16,6 +21,7 @@ from hypothesis import strategies as st
 from isthmus.data import media
 from isthmus.data.faults import Fault
 from isthmus.data.images import check_image
+from isthmus.data.rows import LazyRows
 from isthmus.data.sample import Sample
 from isthmus.data.sources import content_of_row
 from isthmus.data.sources._named import load_reader
@@ -227,8 +233,91 @@ def test_what_the_hub_lacks_is_told(
         READER(hub=True, **options).rows({"file": Path(name)})
 
 
+class Counted(FileIO):
+    """A file that counts what is read of it, by where that begins and ends."""
+
+    met: ClassVar[Counter[tuple[int, int]]]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        start = self.tell()
+        content = super().read(size)
+        self.met[start, self.tell()] += 1
+        return content
+
+
+class Far:
+    """Stands for the hub: a folder."""
+
+    def open(self, name: str, mode: str, *, cache_type: str) -> Counted:
+        return Counted(Path(name))
+
+
+@pytest.fixture
+def far(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same data set, left on a hub: `datasets` says where its files lie there."""
+    left = SimpleNamespace(config=SimpleNamespace(data_files={}))
+    for split in ("train", "test"):
+        name = f"owner/toy@abc/{split}-00000-of-00001.parquet"
+        left.config.data_files[split] = [f"hf://datasets/{name}"]
+    copytree(hub / "owner/toy", hub / "datasets/owner/toy@abc")
+    monkeypatch.setattr(Counted, "met", Counter(), raising=False)
+    monkeypatch.setattr("huggingface_hub.HfFileSystem", Far)
+    monkeypatch.setattr("datasets.load_dataset_builder", lambda *args, **options: left)
+    return hub
+
+
+STREAMED = {"hub": True, "split": "train", "streaming": True}
+
+
+def test_a_split_is_left_on_the_hub_and_read_there(far: Path) -> None:
+    found = samples(Path("owner/toy"), far, **STREAMED)
+    assert [s.messages[1].text for s in found] == [f"train {n}" for n in range(5)]
+    assert not (far / "cache").exists()
+    for number, sample in enumerate(found):
+        (image,) = sample.images
+        check_image(image)
+        assert media.exists(image)
+        assert media.digest_of(image) == sha256(png(number)).hexdigest()
+        assert media.stat_of(image) == (0, 0)
+        assert not media.exists(image.with_name("none"))
+    # Groups of two rows; words and pictures are apart, and each byte comes once but for the ends.
+    (file,) = (far / "datasets/owner/toy@abc").glob("train*")
+    ends = file.stat().st_size - 8
+    assert max(times for (_, end), times in Counted.met.items() if 8 < end <= ends) == 1
+
+
+def test_rows_of_a_group_are_told_apart_from_others(far: Path) -> None:
+    rows = READER(**STREAMED).rows({"file": Path("owner/toy")})
+    assert isinstance(rows, LazyRows)
+    assert rows.blocks() == [0, 2, 4, 5]
+    kept = READER(hub=True, split="train").rows({"file": Path("owner/toy")})
+    assert isinstance(kept, LazyRows)
+    assert kept.blocks() is None
+    assert "" != rows.digest != kept.digest != ""
+
+
+def test_what_cannot_be_streamed_is_told(far: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="has the splits train, test; not 'none'"):
+        READER(hub=True, split="none", streaming=True).rows({"file": Path("owner/toy")})
+    for file, why in (("hf://datasets/a/b@c/a.zip", "refs/convert"), ("https://a.parquet", "lie")):
+        left = SimpleNamespace(config=SimpleNamespace(data_files={"train": [file]}))
+        monkeypatch.setattr("datasets.load_dataset_builder", lambda *a, left=left, **o: left)
+        with pytest.raises(ValueError, match=why):
+            READER(**STREAMED).rows({"file": Path("owner/toy")})
+
+
+def test_a_row_cannot_name_what_lies_on_the_hub(tmp_path: Path) -> None:
+    row = {"image": "/hf:/datasets/owner/toy@abc/a.parquet/0/image", "caption": "words"}
+    with pytest.raises(Fault, match="leaves the image root"):
+        content_of_row(row, name="x", image_root=tmp_path)
+
+
 @pytest.mark.parametrize(
-    "options", [{"hub": True}, {"split": "train"}, {"subset": "a"}, {"hub": False, "split": "a"}]
+    "options",
+    [
+        *({"hub": True}, {"split": "train"}, {"subset": "a"}, {"hub": False, "split": "a"}),
+        *({"revision": "main"}, {"streaming": True}),
+    ],
 )
 def test_no_setting_is_ignored(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="needs a split"):

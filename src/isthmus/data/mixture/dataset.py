@@ -9,10 +9,10 @@ from typing import Any, final
 
 from isthmus.data.facts import Item
 from isthmus.data.faults import Fault, Filtered
-from isthmus.data.lines import number_of
 from isthmus.data.mixture.clips import framed
 from isthmus.data.mixture.file import Asking, Mixture, MixtureEntry
 from isthmus.data.quarantine import Rejected
+from isthmus.data.rows import LazyRows, number_of
 from isthmus.data.sample import Sample
 from isthmus.data.sources._listed import matching
 from isthmus.data.sources._named import load_reader
@@ -63,7 +63,7 @@ class DataSet:
     asking: Asking
     instructions: Instructions
     digest: str
-    """Changes with its files: their names, sizes and times."""
+    """Changes with its files: their names, sizes and times, or the version on the hub."""
     task: str | None = None
 
     def content(self, row: int) -> Content:
@@ -124,11 +124,12 @@ def open_dataset(mixture: Mixture, entry: MixtureEntry, folder: Path) -> DataSet
         if not root.is_dir():
             raise ValueError(f"the image root {root} does not exist")
         asking = mixture.asking_of(entry)
+        rows = reader.rows(files)
         return DataSet(
             name=entry.name,
             file=str(first),
             reader=reader,
-            rows=reader.rows(files),
+            rows=rows,
             image_root=root,
             asking=asking,
             instructions=Instructions(
@@ -140,7 +141,7 @@ def open_dataset(mixture: Mixture, entry: MixtureEntry, folder: Path) -> DataSet
                 shuffle=asking.shuffle,
                 write_boxes=convention(asking.boxes).write,
             ),
-            digest=_digest(files.values()),
+            digest=_digest(files.values(), rows),
             task=entry.task,
         )
     except ValueError as error:
@@ -156,8 +157,8 @@ def _files(entry: MixtureEntry, reader: Reader, folder: Path) -> Mapping[str, Pa
     return {name: folder / path for name, path in given.items()}
 
 
-def _digest(files: Iterable[Path]) -> str:
-    whole = sha256()
+def _digest(files: Iterable[Path], rows: Sequence[Any]) -> str:
+    whole = sha256(rows.digest.encode() if isinstance(rows, LazyRows) else b"")
     for named in files:
         for path in sorted(named.rglob("*")) if named.is_dir() else _matching(named):
             stat = path.stat()

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import final
 
+import numpy as np
+
 from isthmus.data.faults import Fault, Filtered
 from isthmus.data.mixture.balance import Balance, Weighed, shares
 from isthmus.data.mixture.dataset import DataSet, Unit, Unused
 from isthmus.data.mixture.draws import Draw, Draws
+from isthmus.data.rows import LazyRows
 from isthmus.data.sample import Sample
 
 
@@ -43,7 +46,12 @@ class Drawn:
         sizes = [len(member.units) for member in members]
         self.shares = shares([_weighed(member) for member in members], balance)
         self.num = sum(sizes) if num is None else num
-        self._draws = Draws(sizes, self.shares, num=self.num, seed=seed)
+        blocks = {
+            number: ends
+            for number, member in enumerate(members)
+            if (ends := _blocks(member)) is not None
+        }
+        self._draws = Draws(sizes, self.shares, num=self.num, seed=seed, blocks=blocks)
 
     def draw(self, epoch: int, number: int) -> Draw:
         """Returns what is drawn, both counted from 0; only one thread may ask for it."""
@@ -74,6 +82,15 @@ def _weighed(member: Member) -> Weighed:
         weight=member.weight,
         text_only=member.text_only,
     )
+
+
+def _blocks(member: Member) -> np.ndarray | None:
+    """Returns where among the units of a data set the blocks of its rows begin, if it has some."""
+    rows = member.dataset.rows
+    ends = rows.blocks() if isinstance(rows, LazyRows) else None
+    if ends is None or not all(isinstance(unit, int) for unit in member.units):
+        return None
+    return np.unique(np.searchsorted(np.asarray(member.units), ends))
 
 
 def _task(member: Member) -> str:

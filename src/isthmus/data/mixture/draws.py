@@ -2,16 +2,20 @@
 
 An epoch has as many draws as it is told, whatever the sizes are. How many of them each data set has
 is its share of them, rounded so that over the epochs it is the share to the letter. Within a data
-set its rows come in a shuffled order, each once before any comes again, over all epochs.
+set its rows come in a shuffled order, each once before any comes again, over all epochs. Where rows
+can only be read in blocks, a few blocks are shuffled at a time, so that each is read once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
 from typing import final
 
 import numpy as np
+
+BLOCKS_AT_ONCE = 4
+"""Blocks whose rows are shuffled together; more mix better, but have to be kept in memory."""
 
 
 @final
@@ -31,7 +35,15 @@ class Draw:
 class Draws:
     """The draws of a run by epoch."""
 
-    def __init__(self, sizes: Sequence[int], shares: Sequence[float], *, num: int, seed: int):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        shares: Sequence[float],
+        *,
+        num: int,
+        seed: int,
+        blocks: Mapping[int, np.ndarray] | None = None,
+    ):
         """Plans over data sets of these sizes.
 
         Args:
@@ -39,6 +51,7 @@ class Draws:
             shares: of the draws, those of each data set; they add to 1.
             num: draws of an epoch.
             seed: source of chance.
+            blocks: of each data set that has some, the rows before each block and at last in all.
 
         Raises:
             ValueError: a data set without rows has a share.
@@ -47,6 +60,7 @@ class Draws:
             if share > 0 and size == 0:
                 raise ValueError(f"a data set of no rows has the share {share:g}; leave it out")
         self.sizes, self.num, self.seed = tuple(sizes), num, seed
+        self._blocks = blocks or {}
         self._cumulative = np.minimum(np.cumsum([0.0, *shares]) * num, num)
         self._cumulative[-1] = num  # the shares add to 1 but for rounding
         self._epoch = -1
@@ -93,7 +107,9 @@ class Draws:
         size, parts = self.sizes[dataset], [np.empty(0, dtype=np.int64)]
         while count > 0:
             cycle, place = divmod(start, size)
-            order = self._generator(f"rows {dataset} {cycle}").permutation(size)
+            chance = self._generator(f"rows {dataset} {cycle}")
+            ends = self._blocks.get(dataset)
+            order = chance.permutation(size) if ends is None else _by_blocks(ends, chance)
             part = order[place : place + count]
             parts.append(part)
             start, count = start + len(part), count - len(part)
@@ -103,3 +119,11 @@ class Draws:
         # NumPy promises never to change what this generator gives; its newer ones may change.
         digest = sha256(f"{self.seed} {purpose}".encode()).digest()
         return np.random.RandomState(np.frombuffer(digest, dtype=np.uint32))
+
+
+def _by_blocks(ends: np.ndarray, chance: np.random.RandomState) -> np.ndarray:
+    """Returns all rows in an order that needs few blocks at once."""
+    order = chance.permutation(len(ends) - 1)
+    windows = np.array_split(order, range(BLOCKS_AT_ONCE, len(order), BLOCKS_AT_ONCE))
+    rows = [np.concatenate([np.arange(ends[b], ends[b + 1]) for b in window]) for window in windows]
+    return np.concatenate([chance.permutation(each) for each in rows])

@@ -15,7 +15,8 @@ from typing import Any, final
 
 from isthmus import kinds
 from isthmus.data.faults import Fault
-from isthmus.data.lines import Lines, number_of
+from isthmus.data.lines import Lines
+from isthmus.data.rows import number_of
 from isthmus.data.sample import Sample
 from isthmus.data.sources._files import decoded, read_json
 from isthmus.data.sources.base import Document, Source

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, final, overload
+from typing import Any, final
 
 import numpy as np
 
 from isthmus.data import archive
 from isthmus.data.faults import Fault, Filtered
+from isthmus.data.rows import LazyRows
 from isthmus.data.sample import Sample
 from isthmus.data.sources import content_of_row, layouts
 from isthmus.data.sources._files import decoded
@@ -70,7 +71,7 @@ class WebDataset(Reader):
 
 
 @final
-class _Places(Sequence[Place]):
+class _Places(LazyRows[Place]):
     """The samples of shards in order; a torn one ends with a place that cannot be read."""
 
     def __init__(self, shards: Sequence[Path]):
@@ -82,18 +83,10 @@ class _Places(Sequence[Place]):
     def __len__(self) -> int:
         return len(self._headers)
 
-    @overload
-    def __getitem__(self, index: int) -> Place: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Place]: ...
-
-    def __getitem__(self, index: int | slice) -> Place | Sequence[Place]:
-        numbers = range(len(self))[index]
-        if isinstance(numbers, range):
-            return [self[number] for number in numbers]
-        shard = int(np.searchsorted(self._ends, numbers, side="right"))
-        first, last = self._headers[numbers]
+    def read(self, index: int) -> Place:
+        """Returns where a sample lies; see `LazyRows.read`."""
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        first, last = self._headers[index]
         return Place(self._shards[shard], int(first), int(last))
 
 
