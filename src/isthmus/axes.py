@@ -183,6 +183,9 @@ class Batch:
     """Equal for pairs that say the same."""
     ids: tuple[str, ...] = ()
     """Names of the samples."""
+    stand_in: bool = False
+    """Whether the batch counts for nothing; a process without a sample of its own computes it, for
+    the others wait."""
 
     def __post_init__(self) -> None:
         """Checks that the images are given in one form only.

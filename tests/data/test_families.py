@@ -90,6 +90,7 @@ def test_a_prompt_is_what_stood_before_the_answer(
 
 
 EXPECTED = {
+    "blip2": "<image><s>Hm? red</s>So? no</s>",
     "plain": "<image>Hm?\nred</s>\nSo?\nno</s>\n",
     "lines": "<image>Hm?\nred\nSo?\nno</s>",
     "in_out": "In: <image>Hm?\nOut: red</s>In: So?\nOut: no</s>",
@@ -118,7 +119,7 @@ def test_each_template_writes_its_form(tmp_path: Path, choice: str) -> None:
         Message(role, (ImagePart(), Text(text)) if n == 0 else (Text(text),))
         for n, (role, text) in enumerate(turns)
     ]
-    begin = "" if choice in ("llama2", "chatml") else "<s>"
+    begin = "" if choice in ("llama2", "chatml", "blip2") else "<s>"
     assert render(messages, processor, "row") == begin + EXPECTED[choice]
     told = [Message("system", (Text("Be brief."),)), *messages]
     text = render(told, processor, "row")

@@ -60,6 +60,22 @@ def test_a_batch_knows_which_images_and_texts_are_the_same(tmp_path: Path) -> No
     assert torch.equal(again.image_ids[0], batch.image_ids[1])
 
 
+def test_what_is_seen_and_read_tells_what_is_the_same(tmp_path: Path) -> None:
+    """A copy of a picture has another name, and captions may differ behind the cut alone."""
+    processor = alignment_processor(tiny_alignment(max_caption_tokens=5))
+    samples = [sample(tmp_path, 0, "a red star"), sample(tmp_path, 1, "a red star over a circle")]
+    samples += [sample(tmp_path, 2, "a red circle")]
+    (tmp_path / "2.png").write_bytes((tmp_path / "0.png").read_bytes())
+    shown = PairDataset(samples, processor).batch([0, 1, 2])
+    seen = torch.randn(2, 16, 32)
+    kept = PairDataset(samples, processor, features=lambda _: seen[[0, 1, 0]]).batch([0, 1, 2])
+    for batch in (shown, kept):
+        assert batch.image_ids is not None
+        assert (batch.image_ids == batch.image_ids[0]).tolist() == [True, False, True]
+        assert batch.text_ids is not None
+        assert (batch.text_ids == batch.text_ids[0]).tolist() == [True, True, False]
+
+
 def test_features_are_looked_up_in_place_of_pixels(tmp_path: Path) -> None:
     processor = alignment_processor(tiny_alignment())
     asked: list[Path] = []

@@ -88,6 +88,8 @@ def test_pixels_and_features_of_them_are_the_same() -> None:
     assert torch.equal(first, second)
     with pytest.raises(ValueError, match="exactly one of them"):
         model(**given)
+    with pytest.raises(ValueError, match=r"has 17 vectors .* expected those of 4 x 4 patches"):
+        model(**given, patch_features=torch.cat([seen[:, :1], seen], dim=1))
 
 
 @pytest.mark.parametrize("max_new_tokens", [1, 6])
@@ -153,11 +155,26 @@ def test_a_caption_longer_than_the_positions_is_cut_by_the_processor() -> None:
         ({"max_caption_tokens": 13}, "max_caption_tokens is 13; expected 2 to 12"),
         ({"bos_token_id": 99}, "bos_token_id is 99, beyond the vocabulary of 15"),
         ({"image_resize": "tiles", "max_tiles": 2}, "a picture is compared as one"),
+        ({"temperature": 0.0}, "temperature 0.0; expected 1 or more, and more than 0"),
+        ({"d_embedding": 0}, "d_embedding is 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         alignment_config(**changes)
+
+
+def test_texts_are_padded_and_cut_on_the_right_however_the_tokenizer_was_saved() -> None:
+    tokenizer = text_tokenizer()
+    tokenizer.padding_side = tokenizer.truncation_side = "left"
+    processor = isthmus.IsthmusAlignmentProcessor.for_model(alignment_config(), tokenizer)
+    texts = ["a star", "a red star over a blue circle and a green square"]
+    expected = alignment_processor(tiny_alignment()).texts(texts)
+    found = processor.texts(texts)
+    assert found["input_ids"][0, -1] == 0
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    with pytest.raises(ValueError, match="no texts; expected one or more"):
+        processor.texts([])
 
 
 def test_queries_are_handed_on_as_they_are() -> None:

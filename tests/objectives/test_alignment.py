@@ -223,9 +223,31 @@ def test_validation_neither_smooths_nor_draws() -> None:
     assert not torch.equal(smooth.losses["captioning"], first.losses["captioning"])
 
 
+def test_similarities_keep_their_digits_in_half_precision() -> None:
+    images, words = torch.randn(4, 2, 8), torch.randn(4, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = compare(images.bfloat16(), words.bfloat16(), torch.tensor(0.07), [4], gradient=True)
+    exact = torch.einsum("iqd,td->itq", images.bfloat16().float(), words.bfloat16().float())
+    assert found.image_to_text.dtype is torch.float32
+    torch.testing.assert_close(found.image_to_text, exact.amax(dim=-1) / 0.07)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_a_share_is_a_share(share: float) -> None:
+    for settings in (Contrastive, Captioning):
+        with pytest.raises(ValueError, match=f"label_smoothing is {share}; expected 0 or more"):
+            settings(label_smoothing=share)
+
+
 def test_nothing_to_learn_is_refused() -> None:
     with pytest.raises(ValueError, match="no contrastive, no matching and no captioning"):
         config(None, None, None)
+    weightless = [replace(CONTRAST, weight=0.0), replace(MATCH, weight=0.0)]
+    with pytest.raises(ValueError, match="give it a weight"):
+        config(*weightless, None)
+    found, _ = outcome(pairs_batch(SIZE), config(*weightless))
+    assert found.losses.keys() == {"captioning"}
+    assert [config(c, m).least_samples for c, m in ((*weightless,), (CONTRAST, None))] == [1, 2]
 
 
 TWO_PROCESSES = """
@@ -245,20 +267,29 @@ distributed.destroy_process_group()
 def two_process_losses(rank: int) -> dict[str, Tensor]:
     """What each of two processes does, with three and two pairs of one batch."""
     batch = part_of(pairs_batch(SIZE), slice(0, 3) if rank == 0 else slice(3, SIZE))
-    model = tiny_alignment()
+    told: dict[str, Tensor] = {}
     # The hardest negatives are taken, so that nothing depends on who draws when.
-    objective = config(matching=replace(MATCH, negatives="all")).build(model).eval()
-    found = objective(model, batch)
-    (sum(found.losses.values(), torch.zeros(())) * (len(batch.input_ids) / SIZE)).backward()
+    for packed in (True, False):
+        model = tiny_alignment()
+        settings = config(matching=replace(MATCH, negatives="all"), packed=packed)
+        found = settings.build(model).eval()(model, batch)
+        words = int(batch.attention_mask[:, 1:].sum())
+        share = {"captioning": words / int(pairs_batch(SIZE).attention_mask[:, 1:].sum())}
+        shares = {name: share.get(name, len(batch.input_ids) / SIZE) for name in found.losses}
+        sum((loss * shares[n] for n, loss in found.losses.items()), torch.zeros(())).backward()
+        name = "packed" if packed else "plain"
+        told |= {f"{name} {n}": loss.detach() * shares[n] for n, loss in found.losses.items()}
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        told |= {f"{name} grad {n}": value for n, value in gradients.items()}
+    # With a stand-in on one process, the other is as if it were alone.
+    batch = pairs_batch(SIZE) if rank == 0 else part_of(pairs_batch(SIZE), slice(1, 2))
+    found = settings.build(model).eval()(model, replace(batch, stand_in=rank == 1))
+    told |= {f"beside a stand-in {n}": loss.detach() for n, loss in found.losses.items()}
+    batch = part_of(pairs_batch(SIZE), slice(0, 3) if rank == 0 else slice(3, SIZE))
     sizes = processes.batch_sizes(len(batch.input_ids), torch.device("cpu"))
     rows = torch.arange(6.0).view(3, 2)[: len(batch.input_ids)] + 10 * rank
     fetched = processes.fetched(rows, torch.tensor([4, 0, 3, 1]), sizes)
-    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    return {
-        **{name: loss.detach() for name, loss in found.losses.items()},
-        **{f"grad {name}": value for name, value in gradients.items()},
-        "fetched": fetched,
-    }
+    return {**told, "fetched": fetched}
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
@@ -278,14 +309,19 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     model, batch = tiny_alignment(), pairs_batch(SIZE)
     found = config().build(model).eval()(model, batch)
     sum(found.losses.values(), torch.zeros(())).backward()
-    for name in ("contrastive", "matching"):  # captions are means over words, not over pairs
-        whole = (first[name] * 3 + second[name] * 2) / SIZE
-        torch.testing.assert_close(whole, found.losses[name].detach(), atol=1e-5, rtol=1e-5)
-    heads = ("text_projection.weight", "vision_projection.weight", "itm_head.weight", "temperature")
-    for name in heads:
-        own = dict(model.named_parameters())[name].grad
-        both = first[f"grad {name}"] + second[f"grad {name}"]
-        torch.testing.assert_close(both, own, atol=1e-5, rtol=1e-4, msg=name)
+    for schedule, (name, loss) in product(("packed", "plain"), found.losses.items()):
+        whole = first[f"{schedule} {name}"] + second[f"{schedule} {name}"]
+        torch.testing.assert_close(whole, loss.detach(), atol=1e-5, rtol=1e-5)
+        alone = first[f"beside a stand-in {name}"]
+        torch.testing.assert_close(alone, loss.detach(), atol=1e-5, rtol=1e-5)
+        assert second[f"beside a stand-in {name}"].isfinite()
+    own = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    # What another process saw of an image is a false image without a gradient to its patches.
+    assert {f"packed grad {n}" for n in own} <= first.keys()
+    for schedule, (name, gradient) in product(("packed", "plain"), own.items()):
+        both = first[f"{schedule} grad {name}"] + second[f"{schedule} grad {name}"]
+        largest = max(1.0, float(gradient.abs().max()))
+        assert (both - gradient).abs().max() <= 1e-5 * largest, name
 
 
 def test_the_model_trains_all_of_its_parts() -> None:

@@ -63,6 +63,33 @@ def test_the_second_stage_is_the_papers(name: str, batch_size: int) -> None:
     assert [part.name for part in second.train] == ["connector"]
 
 
+def test_what_was_built_on_it_is_as_its_papers_say() -> None:
+    """InstructBLIP, section 2.6 (from memory), and MiniGPT-4, section 3 and its settings."""
+    instructed = recipes.resolve("blip2.instructblip_vicuna_7b").stages[1].schedule
+    assert (instructed.steps, instructed.batch_size, instructed.weight_decay) == (60_000, 128, 0.05)
+    assert instructed.warmup_share * 60_000 == pytest.approx(1000)
+    assert instructed.betas == (0.9, 0.999)
+    _, captions, descriptions = recipes.resolve("blip2.minigpt4_vicuna_7b").stages
+    for stage, steps, batch_size, peak, least, warmup in (
+        (captions, 20_000, 256, 1e-4, 8e-5, 5000),
+        (descriptions, 400, 12, 3e-5, 1e-5, 200),
+    ):
+        schedule = stage.schedule
+        assert (schedule.steps, schedule.batch_size) == (steps, batch_size)
+        assert stage.train[0].lr == peak
+        assert schedule.final_lr_share * peak == pytest.approx(least)
+        assert schedule.warmup_share * steps == pytest.approx(warmup)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_queries_stand_before_the_prompt_as_in_the_published_models(name: str) -> None:
+    model = recipes.resolve(name).model
+    assert isinstance(model, ModelConfig)
+    templates = {"flan_t5": "lines", "minigpt4": "vicuna"}
+    expected = next((form for word, form in templates.items() if word in name), "blip2")
+    assert model.chat_template == expected
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_with_small_towers_of_the_same_classes(name: str, tmp_path: Path) -> None:
     recipe = shrunk(recipes.resolve(name), tmp_path)

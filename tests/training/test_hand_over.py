@@ -67,6 +67,29 @@ def recipe(tmp_path: Path) -> Recipe:
     )
 
 
+def test_a_pair_alone_is_not_held_against_any_other(recipe: Recipe, tmp_path: Path) -> None:
+    first, second = recipe.stages
+    alone = replace(first, schedule=replace(first.schedule, accumulation=4))
+    with pytest.raises(ValueError, match=r"in 4 pieces, of which each needs 2 samples .* to 8, or"):
+        train(replace(recipe, stages=(alone, second)), tmp_path / "out", console=QUIET)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        replace(WITH_TEXT, keys=(*WITH_TEXT.keys, ("qformre.**", "model.connector.**"))),
+        replace(WITH_TEXT, left=("**",)),
+    ],
+    ids=["misspelled", "all left"],
+)
+def test_a_key_that_hands_nothing_over_is_an_error(recipe: Recipe, plan: HandOver) -> None:
+    (first, _), (second, _) = (build(model) for model in recipe.models)
+    with pytest.raises(
+        ValueError, match=r"'qform\w+\.\*\*' of the hand-over's keys fits no weight"
+    ):
+        hand_over(first, second, plan)
+
+
 def test_the_second_model_begins_with_what_the_first_learned(
     recipe: Recipe, tmp_path: Path
 ) -> None:

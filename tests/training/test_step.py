@@ -1,6 +1,7 @@
 """A step's loss and gradient do not depend on the pieces in which it is computed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_stand_in_counts_for_nothing(scene: Scene) -> None:
     _, dataset, _ = scene
     real = [Piece(dataset.batch([0, 1]))]
     alone = _gradient(scene, real)
-    beside = _gradient(scene, [*real, Piece(dataset.batch([2]), real=False)])
+    beside = _gradient(scene, [*real, Piece(replace(dataset.batch([2]), stand_in=True))])
     torch.testing.assert_close(alone[0], beside[0])
     assert alone[1:] == (pytest.approx(beside[1]), beside[2])
 
@@ -112,7 +113,8 @@ def test_validation_is_the_loss_of_the_whole_set(scene: Scene) -> None:
     together = validate(trainee, [Piece(dataset.batch(range(9)))], accelerator, torch.float32)
     apart = validate(
         trainee,
-        [Piece(dataset.batch([i])) for i in range(9)] + [Piece(dataset.batch([9]), real=False)],
+        [Piece(dataset.batch([i])) for i in range(9)]
+        + [Piece(replace(dataset.batch([9]), stand_in=True))],
         accelerator,
         torch.float32,
     )

@@ -45,8 +45,9 @@ class Options:
     fusion: str | None = None
     """Another kind of fusion, with its defaults, in place of the recipe's."""
     chat_template: str | None = None
-    """How conversations are written, in place of the language model's own way: plain, in_out,
-    vicuna, llama2, chatml, human_ai, cogvlm_base, cogvlm_chat, cogvlm_vqa, or a Jinja file."""
+    """How conversations are written, in place of the language model's own way: plain, lines,
+    in_out, vicuna, llama2, chatml, human_ai, blip2, cogvlm_base, cogvlm_chat, cogvlm_vqa, or a
+    Jinja file."""
     resume: bool = False
     """Go on from the last checkpoint in --output, or start fresh when there is none."""
 

@@ -5,7 +5,7 @@ matter. Names of images and captions travel along as numbers, so that a loss whi
 against each other knows which of them are true though nobody wrote them down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from isthmus.axes import Batch
@@ -146,15 +146,23 @@ class PairDataset:
         images = [pair.image for pair in pairs]
         with self._tokenizing:
             texts = self.processor.texts([pair.caption for pair in pairs])
+        pixels = torch.cat([shown[path] for path in images]) if shown else None
+        features = self.features(images) if self.features else None
         return Batch(
             input_ids=texts["input_ids"],
             attention_mask=texts["attention_mask"],
-            pixel_values=torch.cat([shown[path] for path in images]) if shown else None,
-            patch_features=self.features(images) if self.features else None,
-            image_ids=_numbers(map(str, images)),
-            text_ids=_numbers(pair.caption.casefold() for pair in pairs),
+            pixel_values=pixels,
+            patch_features=features,
+            # By what is seen: the same picture may have two names.
+            image_ids=_numbers(pixels if features is None else features),
+            text_ids=_numbers(map(self._said, pairs, texts["input_ids"], texts["attention_mask"])),
             ids=tuple(pair.id for pair in pairs),
         )
+
+    def _said(self, pair: Pair, ids: Tensor, mask: Tensor) -> str:
+        """Returns what a model reads of a caption: captions may differ only where they are cut."""
+        is_full = int(mask.sum()) == self.processor.max_caption_tokens
+        return str(ids.tolist()) if is_full else pair.caption.casefold()
 
     def _pixels(self, indices: Sequence[int]) -> dict[Path, UInt8[Tensor, "1 3 height width"]]:
         """Returns the images of pairs that can be read; each is read once."""
@@ -170,7 +178,13 @@ class PairDataset:
         return shown
 
 
-def _numbers(names: Any) -> Tensor:
-    """Returns a number of 63 bits for each name, the same one on every process."""
-    digests = (sha256(name.encode()).digest()[:8] for name in names)
+def _numbers(things: Iterable[str | Tensor]) -> Int64[Tensor, " things"]:
+    """Returns a number of 63 bits for each of some texts or tensors, the same on every process."""
+    digests = (sha256(_bytes_of(thing)).digest()[:8] for thing in things)
     return torch.tensor([int.from_bytes(d, "big") >> 1 for d in digests], dtype=torch.int64)
+
+
+def _bytes_of(thing: str | Tensor) -> Any:
+    if isinstance(thing, str):
+        return thing.encode()
+    return thing.contiguous().view(torch.uint8).numpy()

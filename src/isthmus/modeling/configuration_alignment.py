@@ -67,6 +67,11 @@ class IsthmusAlignmentConfig(IsthmusVisionConfig):
                 f"max_caption_tokens is {self.max_caption_tokens}; expected 2 to "
                 f"{text.num_positions}, the positions of the Q-Former's text side"
             )
+        if self.d_embedding < 1 or not self.temperature > 0:
+            raise ValueError(
+                f"d_embedding is {self.d_embedding} and temperature {self.temperature}; expected 1 "
+                "or more, and more than 0"
+            )
         if self.max_tiles is not None:
             raise ValueError(
                 "image_resize is 'tiles', but a picture is compared as one; resize another way"

@@ -122,8 +122,23 @@ class IsthmusForAlignment(PreTrainedModel):
             patches: what the vision tower saw, or the `states` of it that the feature store kept.
         """
         if isinstance(patches, Tensor):
-            patches = Patches.of_states(patches, self.config.grid)
+            patches = self.patches_of(patches)
         return alignment.see(self.qformer, patches.to(self.temperature.dtype))
+
+    def patches_of(self, states: Float[Tensor, "images seen d_vision"]) -> Patches:
+        """Returns the patches of what the feature store kept.
+
+        Raises:
+            ValueError: there are tokens before the patches, and the model reads none.
+        """
+        found = Patches.of_states(states, self.config.grid)
+        if found.prefix is not None and not self.config.vision_prefix:
+            rows, columns = self.config.grid
+            raise ValueError(
+                f"patch_features has {states.shape[1]} vectors for each image; expected those of "
+                f"{rows} x {columns} patches, since vision_prefix is False"
+            )
+        return found
 
     def image_embeds(
         self, states: Float[Tensor, "images queries d_hidden"]

@@ -38,6 +38,8 @@ class IsthmusAlignmentProcessor(ProcessorMixin):
             max_caption_tokens: longest text, its marks included.
         """
         self.image_resize, self.max_caption_tokens = image_resize, max_caption_tokens
+        # Whatever the tokenizer was saved with: the first place of a text is compared.
+        tokenizer.padding_side = tokenizer.truncation_side = "right"
         super().__init__(image_processor, tokenizer)
 
     @classmethod
@@ -84,7 +86,12 @@ class IsthmusAlignmentProcessor(ProcessorMixin):
         """Returns `input_ids` and `attention_mask` of texts, padded on the right.
 
         What is longer than `max_caption_tokens` is cut, as in the published code.
+
+        Raises:
+            ValueError: there is no text.
         """
+        if not lines:
+            raise ValueError("there are no texts; expected one or more")
         encoded = self.tokenizer(
             list(lines),
             padding=True,

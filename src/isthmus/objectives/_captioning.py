@@ -11,6 +11,7 @@ from isthmus.config import Config
 from isthmus.language.cross_entropy import NextToken, next_token_loss
 from isthmus.modeling.alignment import Texts
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
+from isthmus.objectives.base import check_smoothing
 
 
 @final
@@ -22,6 +23,10 @@ class Captioning(Config):
     """Factor in the sum that is trained."""
     label_smoothing: float = 0.1
     """Share of the target spread evenly over the vocabulary."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers; see `check_smoothing`."""
+        check_smoothing("captioning", self.label_smoothing)
 
 
 def captioning_loss(

@@ -12,6 +12,7 @@ from torch.nn.functional import log_softmax
 from isthmus.config import Config
 from isthmus.modeling.modeling_alignment import similarity
 from isthmus.objectives._processes import gathered
+from isthmus.objectives.base import check_smoothing
 
 
 @final
@@ -27,6 +28,10 @@ class Contrastive(Config):
     """Whether what an image or text is compared with learns, too. The published code gathers the
     other side without gradients, so that only the side that asks learns from a comparison."""
 
+    def __post_init__(self) -> None:
+        """Checks the numbers; see `check_smoothing`."""
+        check_smoothing("contrastive", self.label_smoothing)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,13 @@ class Similarities:
     """Each image of this process with each text, over the temperature."""
     text_to_image: Float[Tensor, "batch everyone"]
     """Each text of this process with each image, over the temperature."""
+
+    def among(self, columns: Bool[Tensor, " everyone"]) -> "Similarities":
+        """Returns those to some of the images and texts."""
+        return Similarities(
+            image_to_text=self.image_to_text[:, columns],
+            text_to_image=self.text_to_image[:, columns],
+        )
 
 
 def compare(
@@ -56,10 +68,12 @@ def compare(
         sizes: pairs that each process holds.
         gradient: whether what is compared with gets one.
     """
-    return Similarities(
-        image_to_text=similarity(images, gathered(words, sizes, gradient=gradient)) / temperature,
-        text_to_image=similarity(gathered(images, sizes, gradient=gradient), words).T / temperature,
-    )
+    # Over the temperature, the eight bits of bfloat16 would tell similarities of 0.004 apart.
+    with torch.autocast(images.device.type, enabled=False):
+        images, words, temperature = images.float(), words.float(), temperature.float()
+        texts = similarity(images, gathered(words, sizes, gradient=gradient))
+        pictures = similarity(gathered(images, sizes, gradient=gradient), words).T
+        return Similarities(image_to_text=texts / temperature, text_to_image=pictures / temperature)
 
 
 def contrastive_loss(

@@ -4,7 +4,7 @@ A batch of pairs is all that there is to learn from: what is true of it, and wha
 from which pairs show the same image or say the same.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -33,7 +33,8 @@ class Alignment(Objective):
 
     Paper: BLIP-2, arXiv 2301.12597, section 3.1.
     Units: nats per pair (contrast, matching), and per word (captioning). A step that is computed in
-        pieces holds the pairs of a piece against each other, and those of other pieces not.
+        pieces holds the pairs of a piece against each other, and those of other pieces not; its
+        captioning is the mean over words of each piece, weighed by pairs, as in the published code.
     Differs: pairs whose texts are the same are no negatives of each other; the published code knows
         those of the same image alone. Images of other processes, drawn as negatives, are sent as
         their tower saw them, and no gradient comes back; the published code gathers them all.
@@ -44,11 +45,11 @@ class Alignment(Objective):
         """Which of the three, and how they are computed."""
 
         contrastive: Contrastive | None = field(default_factory=Contrastive)
-        """Image-text contrast; None leaves it out."""
+        """Image-text contrast; None, or a weight of 0, leaves it out."""
         matching: Matching | None = field(default_factory=Matching)
-        """Image-text matching; None leaves it out."""
+        """Image-text matching; None, or a weight of 0, leaves it out."""
         captioning: Captioning | None = field(default_factory=Captioning)
-        """Captioning; None leaves it out."""
+        """Captioning; None, or a weight of 0, leaves it out."""
         packed: bool = True
         """Two passes over a batch in place of six, with the same result."""
 
@@ -58,15 +59,26 @@ class Alignment(Objective):
             Raises:
                 ValueError: all three are left out.
             """
-            if self.contrastive is self.matching is self.captioning is None:
+            if not any(map(_weight, (self.contrastive, self.matching, self.captioning))):
                 raise ValueError(
-                    "alignment has no contrastive, no matching and no captioning; name one"
+                    "alignment has no contrastive, no matching and no captioning; name one, and "
+                    "give it a weight"
                 )
+
+        @property
+        def least_samples(self) -> int:
+            """Two, since pairs are held against each other; captions are told one by one."""
+            return 2 if _weight(self.contrastive) or _weight(self.matching) else 1
 
     def __init__(self, config: Config, model: Any):
         """Holds the settings; the parameters are the model's."""
         super().__init__()
-        self.config = config
+        self.config = replace(
+            config,
+            contrastive=config.contrastive if _weight(config.contrastive) else None,
+            matching=config.matching if _weight(config.matching) else None,
+            captioning=config.captioning if _weight(config.captioning) else None,
+        )
 
     def forward(self, model: Any, batch: Batch) -> Outcome:
         """Returns the losses by name, weighted, and what of the batch was told right."""
@@ -80,6 +92,7 @@ class Alignment(Objective):
         if config.contrastive or config.matching:
             sizes = processes.batch_sizes(len(texts), batch.input_ids.device)
             same = same_pairs(batch, sizes)
+            counts = _counts(batch, sizes)
             with torch.set_grad_enabled(torch.is_grad_enabled() and config.contrastive is not None):
                 similarities = compare(
                     model.image_embeds(found.queries),
@@ -90,11 +103,12 @@ class Alignment(Objective):
                 )
         if config.contrastive:
             smoothing = self._smoothing(config.contrastive.label_smoothing)
-            loss = contrastive_loss(similarities, same, label_smoothing=smoothing)
+            counted, true = similarities.among(counts), same[:, counts]
+            loss = contrastive_loss(counted, true, label_smoothing=smoothing)
             losses["contrastive"] = loss * config.contrastive.weight
-            metrics["contrastive_accuracy"] = accuracy(similarities, same)
+            metrics["contrastive_accuracy"] = accuracy(counted, true)
         if config.matching:
-            loss, right = self._match(passes, similarities, same, sizes, config.matching)
+            loss, right = self._match(passes, similarities, same | ~counts, sizes, config.matching)
             losses["matching"] = loss * config.matching.weight
             metrics["matching_accuracy"] = right
         if config.captioning:
@@ -117,7 +131,7 @@ class Alignment(Objective):
         self,
         passes: Passes,
         similarities: Similarities,
-        same: Bool[Tensor, "batch everyone"],
+        no_negatives: Bool[Tensor, "batch everyone"],
         sizes: list[int],
         config: Matching,
     ) -> tuple[Tensor, Tensor]:
@@ -129,7 +143,7 @@ class Alignment(Objective):
         negatives = draw_negatives(
             similarities.image_to_text[:, drawn_from],
             similarities.text_to_image[:, drawn_from],
-            same[:, drawn_from],
+            no_negatives[:, drawn_from],
             chance=self.training,
         )
         if is_local:
@@ -141,6 +155,10 @@ class Alignment(Objective):
                 negatives.texts
             ]
         return matching_loss(passes.match(false_images, false_texts), negatives)
+
+
+def _weight(of: Contrastive | Matching | Captioning | None) -> float:
+    return 0.0 if of is None else of.weight
 
 
 def same_pairs(batch: Batch, sizes: list[int]) -> Bool[Tensor, "batch everyone"]:
@@ -160,21 +178,30 @@ def same_pairs(batch: Batch, sizes: list[int]) -> Bool[Tensor, "batch everyone"]
     return numbers[first : first + len(batch.input_ids), None] == numbers
 
 
+def _counts(batch: Batch, sizes: list[int]) -> Bool[Tensor, " everyone"]:
+    """Returns which pairs of all processes count, for those of this one.
+
+    To others a stand-in is not there. Its own process needs it, lest nothing of it were true.
+    """
+    rows = torch.full((len(batch.input_ids),), batch.stand_in, device=batch.input_ids.device)
+    stand_ins = processes.gathered(rows.int(), sizes).bool()
+    return torch.ones_like(stand_ins) if batch.stand_in else ~stand_ins
+
+
 def _patches(model: Any, batch: Batch) -> Patches:
     if batch.patch_features is None:
         return model.encode_images(batch.pixel_values).to(model.temperature.dtype)
-    return Patches.of_states(batch.patch_features, model.config.grid).to(model.temperature.dtype)
+    return model.patches_of(batch.patch_features).to(model.temperature.dtype)
 
 
 def _fetched(patches: Patches, negatives: Negatives, sizes: list[int]) -> Patches:
     """Returns the false images as their tower saw them."""
-    if patches.mask is not None:
-        raise ValueError(
-            "images of several sizes are no negatives of other processes; set matching.negatives "
-            "to 'local'"
-        )
     states = processes.fetched(patches.states, negatives.images, sizes)
-    return Patches.of_states(states, patches.grid)
+    found = Patches.of_states(states, patches.grid)
+    if patches.mask is None:
+        return found
+    mask = processes.fetched(patches.mask.int(), negatives.images, sizes)
+    return replace(found, mask=mask.bool())
 
 
 def _everyones(texts: Texts, length: int, sizes: list[int]) -> Texts:

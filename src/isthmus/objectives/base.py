@@ -46,8 +46,19 @@ class Objective(nn.Module, ABC):
         """Returns how many items the outcome of a batch is a mean over.
 
         The loop weighs the pieces of a step by it, so that a step computed in pieces, or on several
-        processes, has the gradient of the whole. Called before the batch is moved to a device.
+        processes, has the gradient of the whole, of every loss that is a mean over these items.
+        Called before the batch is moved to a device.
         """
+
+
+def check_smoothing(name: str, share: float) -> None:
+    """Checks a share of the target that is spread evenly.
+
+    Raises:
+        ValueError: it is no share, or leaves nothing for the truth.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"{name}.label_smoothing is {share}; expected 0 or more, below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +67,11 @@ class ObjectiveConfig(KindConfig, ABC, package="isthmus.objectives", constant="O
 
     weight: float = 1.0
     """Factor on the objective's losses in the sum that is trained."""
+
+    @property
+    def least_samples(self) -> int:
+        """How many samples a piece of a step needs for the objective to mean anything."""
+        return 1
 
     def build(self, model: Any) -> Objective:
         """Returns the objective.

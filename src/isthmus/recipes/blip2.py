@@ -2,6 +2,10 @@
 
 Data are pairs of an image and a caption (or questions about it), as files of yours; the papers' own
 129 million pairs cannot be had any more. Batches are those of the papers, over all processes.
+
+Differs: pictures are stretched to the tower's size; the published code learns from random crops of
+half a picture or more, mirrored half of the time. Flan-T5 keeps its own activation, for which the
+published code takes the exact GELU.
 """
 
 from dataclasses import replace
@@ -38,7 +42,7 @@ def vit_g_opt_2_7b() -> Recipe:
     return Recipe(
         name="blip2.vit_g_opt_2_7b",
         description="BLIP-2 with ViT-g and OPT-2.7B: both stages of its pre-training.",
-        model=_joined("facebook/opt-2.7b", "plain"),
+        model=_joined("facebook/opt-2.7b", "blip2"),
         stages=(_alignment(), _generative(batch_size=1920)),
     )
 
@@ -56,7 +60,7 @@ def vit_g_flan_t5_xl() -> Recipe:
     return Recipe(
         name="blip2.vit_g_flan_t5_xl",
         description="BLIP-2 with ViT-g and Flan-T5-XL: both stages of its pre-training.",
-        model=_joined("google/flan-t5-xl", "plain"),
+        model=_joined("google/flan-t5-xl", "lines"),
         stages=(_alignment(), replace(_generative(batch_size=1520), split_answers=True)),
     )
 
@@ -73,7 +77,7 @@ def instructblip_vicuna_7b() -> Recipe:
         images --output DIR`
     """
     model = replace(
-        _joined("lmsys/vicuna-7b-v1.1", "vicuna"),
+        _joined("lmsys/vicuna-7b-v1.1", "blip2"),
         connector=replace(QFORMER, text=_TEXT),
         qformer_tokenizer=BERT,
     )
@@ -102,7 +106,8 @@ def minigpt4_vicuna_7b() -> Recipe:
     Paper: MiniGPT-4, arXiv 2304.10592, section 3: 20,000 steps of 256 with captions, then 400 of 12
         with long descriptions; learning rates of its published settings.
     Differs: the linear map behind the queries learns on top of the first stage's Q-Former, where
-        the paper takes over one that has been through BLIP-2's second stage, too.
+        the paper takes over one that has been through BLIP-2's second stage, too. Turns are marked
+        as Vicuna 1.1 was taught, where the paper's Vicuna 0 has `###Human:` and `###Assistant:`.
     Expected: not measured; the paper reports no benchmark.
     Hardware: 4 A100 of 80 GB, 10 hours, and 7 minutes on one for the second part.
     Command: `isthmus train blip2.minigpt4_vicuna_7b --data captions.jsonl --image-root images
@@ -198,7 +203,7 @@ def _tuned(name: str, description: str, stage: Stage, *, image_size: int) -> Rec
     return Recipe(
         name=name,
         description=description,
-        model=replace(_joined("facebook/opt-2.7b", "plain"), image_size=image_size),
+        model=replace(_joined("facebook/opt-2.7b", "blip2"), image_size=image_size),
         stages=(stage,),
         start=Path("runs/blip2"),
     )

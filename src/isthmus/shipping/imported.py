@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from isthmus.connectors.qformer import QFormer
 from isthmus.language.backbone import LanguageParts
 from isthmus.language.tokenizer import load_tokenizer
 from isthmus.modeling.body import build_fusion
+from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 
-CHAT_TEMPLATE = Path(__file__).parent / "importers" / "blip2.jinja"
+CHAT_TEMPLATE = "blip2"
 """How a conversation stands before a causal language model; encoders read it in lines."""
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -55,8 +57,18 @@ def tokenizer_of(language: str, text_config: PreTrainedConfig) -> PreTrainedToke
         ValueError: there is none, or it cannot be used.
     """
     encodes = bool(text_config.is_encoder_decoder)
-    template = None if encodes else str(CHAT_TEMPLATE)
+    template = None if encodes else CHAT_TEMPLATE
     return load_tokenizer(language, template=template, is_encoder_decoder=encodes)
+
+
+def caption_tokens(connector: QFormer.Config) -> int:
+    """Returns how many tokens of a text are read: the default, or all positions where fewer.
+
+    Args:
+        connector: with a text side.
+    """
+    assert connector.text is not None  # the import of a model that compares checks it
+    return min(IsthmusAlignmentConfig.max_caption_tokens, connector.text.num_positions)
 
 
 def assembled(

@@ -20,7 +20,8 @@ def hand_over(source: Any, target: Any, plan: HandOver) -> None:
         plan: which weights go where.
 
     Raises:
-        ValueError: the plan does not tell of a weight, or two models differ in one's shape.
+        ValueError: the plan does not tell of a weight, names one that is not there, or two models
+            differ in one's shape.
     """
     weights = source.state_dict()
     known = (*(name for name, _ in plan.keys), *plan.left)
@@ -28,6 +29,12 @@ def hand_over(source: Any, target: Any, plan: HandOver) -> None:
         raise ValueError(
             f"the hand-over does not tell where {unmatched[0]!r} goes ({len(unmatched)} such "
             "weights); add it to its keys, or to what is left"
+        )
+    handed = [name for name in weights if not fits(plan.left, name)]
+    if idle := [name for name, _ in plan.keys if not any(fits((name,), each) for each in handed)]:
+        raise ValueError(
+            f"{idle[0]!r} of the hand-over's keys fits no weight of the model before that is not "
+            "left behind; correct it, or take it out"
         )
     given = KeyMap(plan.keys, ignored=plan.left).to_ours(weights)
     put_weights(target, given, "the model before")

@@ -42,7 +42,7 @@ def pieces_of(
         mine = _readable(dataset, indices)
         lost += dataset.held(indices) - (mine.num_samples if mine else 0)
         if mine or processes > 1:
-            pieces.append(Piece(mine or _stand_in(dataset, batch), real=bool(mine), refused=lost))
+            pieces.append(Piece(mine or _stand_in(dataset, batch), refused=lost))
             lost = 0
     if not pieces:
         raise NothingReadable(f"none of the {len(batch)} samples of a step can be read")
@@ -67,4 +67,4 @@ def _stand_in(dataset: Dataset, batch: Sequence[int]) -> Batch:
     example = next((each for each in found if each), None)
     if example is None:
         raise NothingReadable(f"none of the {len(batch)} samples of a step can be read")
-    return example
+    return replace(example, stand_in=True)

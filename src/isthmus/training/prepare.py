@@ -167,6 +167,7 @@ def prepare(run: Run, number: int) -> Prepared:
     )
     schedule = stage.schedule
     num_steps = schedule.steps or data.train.num_steps(schedule.epochs or 0)
+    _check_pieces(stage, accelerator.num_processes)
     if stage.blind and isinstance(run.model, IsthmusForAlignment):
         raise ValueError(
             f"stage {stage.name!r} is blind, but holds pictures and texts together; there is "
@@ -220,6 +221,19 @@ def prepare(run: Run, number: int) -> Prepared:
         learned=learned_values(parts, [*so_far, *(Part(name=name, lr=0.0) for name in heirs)]),
         relies_on=relies_on,
     )
+
+
+def _check_pieces(stage: Stage, num_processes: int) -> None:
+    """Checks that what is computed at once is enough for every objective."""
+    schedule = stage.schedule
+    pieces = schedule.accumulation * num_processes
+    least = max(objective.least_samples for objective in stage.objectives)
+    if schedule.batch_size < least * pieces:
+        raise ValueError(
+            f"stage {stage.name!r} computes its batches of {schedule.batch_size} in {pieces} "
+            f"pieces, of which each needs {least} samples to hold against each other; raise "
+            f"schedule.batch_size to {least * pieces}, or lower schedule.accumulation"
+        )
 
 
 def _heirs(run: Run, number: int) -> set[PartName]:

@@ -25,8 +25,6 @@ class Piece:
     """What a process computes at once."""
 
     batch: Batch
-    real: bool = True
-    """False for a stand-in that counts for nothing, so that no process waits for another."""
     refused: int = 0
     """Samples that would be in it and could not be read."""
 
@@ -87,7 +85,7 @@ class Trainee(nn.Module):
 
     def items(self, piece: Piece) -> list[int]:
         """Returns the items of each objective in a piece."""
-        if not piece.real:
+        if piece.batch.stand_in:
             return [0] * len(self.weights)
         return [cast(Objective, module).num_items(piece.batch) for module in self.objectives]
 
@@ -190,7 +188,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 def _count(
     pieces: Sequence[Piece], items: Sequence[Sequence[int]], accelerator: Accelerator
 ) -> StepCounts:
-    real = [piece.batch for piece in pieces if piece.real]
+    real = [piece.batch for piece in pieces if not piece.batch.stand_in]
     samples = sum(batch.num_samples for batch in real)
     tokens = sum(batch.num_positions for batch in real)
     held = [float(sum(column)) for column in zip(*items, strict=True)]
