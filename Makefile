@@ -36,7 +36,7 @@ test-slow: $(STAMP) ## the tests marked slow
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "slow and not gpu and not compiled" tests
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --no-shape-checks -m "compiled and slow" tests/conformance
 
-check: $(STAMP) ## format, lint, types, import directions, file sizes, README numbers
+check: $(STAMP) ## format, lint, types, import directions, file sizes, numbers of README and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -44,7 +44,7 @@ check: $(STAMP) ## format, lint, types, import directions, file sizes, README nu
 	$(BIN)/python -m tools.file_sizes
 	$(BIN)/python -m tools.readme_numbers --check
 
-bench: $(STAMP) ## run every benchmark; results in benchmarks/results, README rewritten
+bench: $(STAMP) ## the benchmarks of the README, which is rewritten; CONTRIBUTING.md has the others
 	$(BIN)/python -m benchmarks.feature_store --output benchmarks/results/feature_store.json
 	$(BIN)/python -m benchmarks.quickstart --output benchmarks/results/quickstart.json
 	$(BIN)/python -m tools.readme_numbers

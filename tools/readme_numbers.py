@@ -1,4 +1,4 @@
-"""Writes the numbers of the README from the files that benchmarks wrote, never by hand.
+"""Writes the numbers of the README and of docs from the files that benchmarks wrote, never by hand.
 
 `python -m tools.readme_numbers` rewrites what stands between `<!-- numbers:NAME -->` and
 `<!-- /numbers -->` from benchmarks/results/NAME.json; with `--check` it only says whether that
@@ -8,12 +8,11 @@ would change anything. A file that is not there yet leaves the command that make
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path("benchmarks") / "results"
-README = Path("README.md")
 _REGION = re.compile(r"(<!-- numbers:(\w+) -->\n).*?(<!-- /numbers -->)", re.DOTALL)
 _COLUMNS = {
     "": "test",
@@ -69,9 +68,60 @@ def feature_store(numbers: Numbers) -> str:
     return "\n".join(lines)
 
 
+def study(numbers: Numbers) -> str:
+    """Returns the tables of a study as one."""
+    return _arms((table["metric"], table["lines"]) for table in numbers["tables"])
+
+
+def arms_of_metrics(numbers: Numbers) -> str:
+    """Returns what a study has of each metric by arm."""
+    measured = [(name, arms) for name, arms in numbers.items() if name.startswith("recall")]
+    return _arms((name, arms.values()) for name, arms in measured)
+
+
+def stage1_cost(numbers: Numbers) -> str:
+    """Returns what the packed first stage costs beside the published one."""
+    plain, packed = (numbers["gflops_per_pair"][name] for name in ("plain", "packed"))
+    return (
+        f"{packed:.0f} GFLOP for each pair where the published schedule takes {plain:.0f} "
+        f"({numbers['flops_ratio']:.2f} of it); {numbers['cpu_ratio']:.2f} of its time; matching "
+        f"again is {numbers['rerank_speedup']:.1f}x faster on patches that are kept projected. "
+        f"On {_machine(numbers)}."
+    )
+
+
+def _arms(tables: Iterable[tuple[str, Iterable[Numbers]]]) -> str:
+    """Returns a table of percent with 95 % intervals: over seeds, then over samples and seeds."""
+    lines = ["| measured | arm | % | over seeds | difference | over samples | over seeds |"]
+    lines.append("|---" * 7 + "|")
+    for metric, arms in tables:
+        for arm in arms:
+            cells = [metric.replace("_", " "), arm["name"].replace("_", " ")]
+            cells += [f"{100 * arm['mean']:.1f}", _interval(arm["over_seeds"])]
+            apart = arm["difference"]
+            if apart is None:
+                cells += ["", "", ""]
+            else:
+                cells += [f"{100 * apart['value']:+.1f}"]
+                cells += [_interval(apart["over_samples"]), _interval(apart["over_seeds"])]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\nIn percent, with 95 % intervals."
+
+
+def _interval(ends: Numbers | None) -> str:
+    return f"{100 * ends['low']:.1f} to {100 * ends['high']:.1f}" if ends else ""
+
+
 WRITERS: dict[str, Callable[[Numbers], str]] = {
     "quickstart": quickstart,
     "feature_store": feature_store,
+    "stage1_cost": stage1_cost,
+    "blip2_retrieval": study,
+    "blip2_generation": study,
+    "blip2_languages": study,
+    "blip2_descendants": study,
+    "blip2_tuning": study,
+    "capfilt": arms_of_metrics,
 }
 
 
@@ -96,16 +146,26 @@ def rewritten(text: str, results: Path) -> str:
     return _REGION.sub(region, text)
 
 
+def pages(repository: Path) -> list[Path]:
+    """Returns the pages that may hold numbers."""
+    return [repository / "README.md", *sorted((repository / "docs").rglob("*.md"))]
+
+
 def main(repository: Path, *, check: bool) -> int:
-    """Rewrites the README, or tells whether it is out of date; returns the exit status."""
-    page = repository / README
-    text = page.read_text(encoding="utf-8")
-    fresh = rewritten(text, repository / RESULTS)
-    if check and fresh != text:
-        print("README.md is out of date: run `python -m tools.readme_numbers`", file=sys.stderr)
-        return 1
-    page.write_text(fresh, encoding="utf-8")
-    return 0
+    """Rewrites the pages, or tells which are out of date; returns the exit status."""
+    is_old = False
+    for page in pages(repository):
+        text = page.read_text(encoding="utf-8")
+        fresh = rewritten(text, repository / RESULTS)
+        if fresh == text:
+            continue
+        if check:
+            name = page.relative_to(repository)
+            print(f"{name} is out of date: run `python -m tools.readme_numbers`", file=sys.stderr)
+            is_old = True
+        else:
+            page.write_text(fresh, encoding="utf-8")
+    return int(is_old)
 
 
 def _machine(numbers: Numbers) -> str:

@@ -1,11 +1,11 @@
-"""The README's numbers come from result files, and only from them."""
+"""The numbers of the README and of docs come from result files, and only from them."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tools.readme_numbers import RESULTS, WRITERS, main, rewritten
+from tools.readme_numbers import RESULTS, WRITERS, main, pages, rewritten, study
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = "before\n<!-- numbers:quickstart -->\nold\n<!-- /numbers -->\nafter\n"
@@ -56,10 +56,18 @@ def test_check_tells_an_old_page_from_a_fresh_one(
     assert main(tmp_path, check=True) == 0
 
 
-def test_every_region_of_the_readme_has_a_writer_and_is_fresh() -> None:
-    text = (REPOSITORY / "README.md").read_text("utf-8")
+def test_a_study_is_a_line_for_each_arm() -> None:
+    ends = {"low": -0.01, "high": 0.25}
+    apart = {"value": 0.1, "over_samples": ends, "over_seeds": None, "seeds": 1}
+    arm = {"name": "without_it", "mean": 0.5, "over_seeds": ends, "difference": apart}
+    found = study({"tables": [{"metric": "recall_at_1", "lines": [arm]}]})
+    assert "| recall at 1 | without it | 50.0 | -1.0 to 25.0 | +10.0 | -1.0 to 25.0 |  |" in found
+
+
+def test_every_region_has_a_writer_and_is_fresh() -> None:
+    texts = [page.read_text("utf-8") for page in pages(REPOSITORY)]
     for name in WRITERS:
-        assert f"<!-- numbers:{name} -->" in text
-        assert (REPOSITORY / "benchmarks" / f"{name}.py").is_file()
-    assert text.count("<!-- numbers:") == len(WRITERS)
-    assert rewritten(text, REPOSITORY / RESULTS) == text
+        assert sum(text.count(f"<!-- numbers:{name} -->") for text in texts) == 1
+        assert (REPOSITORY / RESULTS / f"{name}.json").is_file()
+    assert sum(text.count("<!-- numbers:") for text in texts) == len(WRITERS)
+    assert [rewritten(text, REPOSITORY / RESULTS) for text in texts] == texts

@@ -7,12 +7,11 @@ nobody reads leave before the last layer.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from isthmus.axes import Patches
 from isthmus.modeling import alignment
@@ -85,18 +84,21 @@ class Plain(Passes):
         )
 
     def match(self, false_images: FalseImages, false_texts: Texts) -> Float[Tensor, "pairs 2"]:
-        """Runs over each kind of pair."""
-        own = self.patches
-        other = false_images.patches
+        """Runs over all pairs, whose patches are projected anew."""
+        own, other = self.patches, false_images.patches
         if other is None:
             assert false_images.numbers is not None
-            other = _picked(own, false_images.numbers)
-        kinds = ((own, self.texts), (other, self.texts), (own, false_texts))
-        states = [
-            alignment.pairs(self.model.qformer, self.model.see(patches), texts, whole=True)
-            for patches, texts in kinds
-        ]
-        return self.model.matching_logits(torch.cat(states))
+            other = own.at(false_images.numbers)
+        shown = (own, other, own)
+        masks = [each.mask for each in shown if each.mask is not None]
+        patches = Patches.of_states(torch.cat([each.states for each in shown]), own.grid)
+        states = alignment.pairs(
+            self.model.qformer,
+            self.model.see(replace(patches, mask=torch.cat(masks) if masks else None)),
+            Texts.joined([self.texts, self.texts, false_texts]),
+            whole=True,
+        )
+        return self.model.matching_logits(states)
 
 
 @final
@@ -126,13 +128,3 @@ class Packed(Passes):
             SeenImages.joined([self.seen, other, self.seen]),
             Texts.joined([self.texts, self.texts, false_texts]),
         )
-
-
-def _picked(patches: Patches, numbers: Tensor) -> Patches:
-    mask = patches.mask
-    return Patches(
-        features=patches.features[numbers],
-        grid=patches.grid,
-        mask=None if mask is None else mask[numbers],
-        prefix=None if patches.prefix is None else patches.prefix[numbers],
-    )
