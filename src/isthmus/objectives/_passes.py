@@ -12,6 +12,7 @@ from typing import final
 
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from isthmus.axes import Patches
 from isthmus.modeling import alignment
