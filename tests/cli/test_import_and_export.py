@@ -40,6 +40,7 @@ def test_a_first_stage_goes_by_lavis_and_back(
     assert main(["import", str(tmp_path / "stock"), ours]) == 0
     assert "Note: the published class has no language head" in capsys.readouterr().out
     assert main(["export", ours, lavis, "--to", "lavis"]) == 0
+    assert "code is changed: the tower's width is 176 (1408), " in capsys.readouterr().out
     file = str(Path(lavis) / "checkpoint.pth")
     assert "needs `text`" in one_line_refusal(["import", file, again, "--kind", "lavis"], capsys)
     words = ["import", file, again, "--kind", "lavis", "--text", str(tmp_path / "text")]
@@ -47,3 +48,18 @@ def test_a_first_stage_goes_by_lavis_and_back(
     assert str(isthmus.load_alignment(again)[0].dtype) == "torch.bfloat16"
     said = one_line_refusal(["import", str(tmp_path / "text"), str(tmp_path / "no")], capsys)
     assert "holds no config.json" in said
+    said = one_line_refusal(["import", lavis, str(tmp_path / "no"), "--kind", "lavis"], capsys)
+    assert "is a folder, and LAVIS keeps a model in one file" in said
+
+
+def test_a_qformer_alone_is_where_a_new_model_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_retrieval(tmp_path / "stock")
+    ours, alone = str(tmp_path / "ours"), str(tmp_path / "alone")
+    assert main(["import", str(tmp_path / "stock"), ours]) == 0
+    assert main(["export", ours, alone, "--to", "blip2_qformer"]) == 0
+    assert "its heads are fresh: itm_head, lm_head, temperature, " in capsys.readouterr().out
+    said = one_line_refusal(["import", alone, str(tmp_path / "no")], capsys)
+    assert f"isthmus train RECIPE --connector qformer --model.connector-start {alone} " in said
+    assert f"isthmus train RECIPE --model.text {alone} " in said

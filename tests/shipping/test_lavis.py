@@ -67,6 +67,16 @@ def lavis_weights(stock: PreTrainedModel, projection: str = "") -> dict[str, Ten
     return {name: value.clone() for name, value in weights.items()}
 
 
+def second_stage(stock: PreTrainedModel, projection: str = "llm_proj") -> dict[str, Tensor]:
+    """The same of a model that answers; a Q-Former that reads holds its embeddings itself."""
+    return {
+        name.replace("qformer.embeddings.layernorm", "Qformer.bert.embeddings.LayerNorm").replace(
+            "qformer.embeddings", "Qformer.bert.embeddings"
+        ): value
+        for name, value in lavis_weights(stock, projection).items()
+    }
+
+
 def as_lavis_computes(stock: PreTrainedModel) -> PreTrainedModel:
     """No bias of keys, and an epsilon of its own in the last norm."""
     for name, value in stock.state_dict().items():
@@ -76,9 +86,9 @@ def as_lavis_computes(stock: PreTrainedModel) -> PreTrainedModel:
     return stock
 
 
-def first_stage(folder: Path) -> tuple[PreTrainedModel, dict[str, Tensor]]:
+def first_stage(folder: Path, **changes: int) -> tuple[PreTrainedModel, dict[str, Tensor]]:
     """A first stage as transformers holds it, and all weights that LAVIS has of it."""
-    stock = as_lavis_computes(save_retrieval(folder / "stock"))
+    stock = as_lavis_computes(save_retrieval(folder / "stock", **changes))
     head = "Qformer.cls.predictions"
     weights = {
         **lavis_weights(stock),
@@ -118,16 +128,33 @@ def test_a_first_stage_there_and_back(tmp_path: Path) -> None:
     assert model.temperature == torch.tensor(0.05)
     same_answers(model, stock)
 
-    assert export(model, imported.processor, "lavis", tmp_path / "back") == ()
+    settings, sizes = export(model, imported.processor, "lavis", tmp_path / "back")
+    assert settings.endswith("configuration of the model: num_query_token 4, image_size 16")
+    assert sizes.endswith(
+        "the tower's width is 176 (1408), the tower's inner width is 40 (6144), the tower's depth "
+        "is 2 (39), the tower's patch size is 4 (14), qformer.d_hidden is 128 (768), qformer.d_ffn "
+        "is 48 (3072), qformer.depth is 3 (12), qformer.num_heads is 2 (12), d_embedding is 12 "
+        "(256), qformer.text.vocab_size is 15 (30523), qformer.text.num_positions is 32 (512)"
+    )
     back = torch.load(tmp_path / "back" / FILE, weights_only=True)["model"]
     assert same(back, weights)
+
+
+def test_a_text_side_with_few_positions(tmp_path: Path) -> None:
+    stock, weights = first_stage(tmp_path, max_position_embeddings=20)
+    torch.save(weights, tmp_path / "first.pth")
+    model, processor = _alignment(
+        import_model(str(tmp_path / "first.pth"), kind="lavis", text=str(tmp_path / "text"))
+    )
+    assert processor.max_caption_tokens == 20
+    same_answers(model, stock)
 
 
 def test_a_bias_of_keys_changes_nothing(tmp_path: Path) -> None:
     first_stage(tmp_path)
     save_retrieval(tmp_path / "biased")
     model, processor = _alignment(import_model(str(tmp_path / "biased")))
-    (note,) = export(model, processor, "lavis", tmp_path / "lavis")
+    note, *_ = export(model, processor, "lavis", tmp_path / "lavis")
     assert "epsilon 1e-06 here and 1e-05 there" in note
     again, _ = _alignment(
         import_model(str(tmp_path / "lavis" / FILE), kind="lavis", text=str(tmp_path / "text"))
@@ -165,14 +192,7 @@ def test_a_second_stage_there_and_back(
     stock.language_model.save_pretrained(tmp_path / "lm")
     (t5_byte_tokenizer() if language == "t5" else tiny_tokenizer()).save_pretrained(tmp_path / "lm")
     text_tokenizer().save_pretrained(tmp_path / "text")
-    weights = lavis_weights(stock, projection)
-    if reads:
-        weights = {
-            name.replace(
-                "qformer.embeddings.layernorm", "Qformer.bert.embeddings.LayerNorm"
-            ).replace("qformer.embeddings", "Qformer.bert.embeddings"): value
-            for name, value in weights.items()
-        }
+    weights = second_stage(stock, projection)
     save_file(weights, tmp_path / "second.safetensors")
     imported = import_model(
         str(tmp_path / "second.safetensors"),
@@ -198,7 +218,10 @@ def test_a_second_stage_there_and_back(
         imported.save(tmp_path / "ours")
         assert isthmus.load(tmp_path / "ours")[0].config.text_config.dense_act_fn == "gelu"
 
-    (note,) = export(model, imported.processor, "lavis", tmp_path / "back")
+    settings, sizes, note = export(model, imported.processor, "lavis", tmp_path / "back")
+    assert "num_query_token 4" in settings
+    assert "qformer.depth is 3 (12)" in sizes
+    assert "d_embedding" not in sizes
     assert "holds no language model" in note
     back = torch.load(tmp_path / "back" / FILE, weights_only=True)["model"]
     assert same(back, weights)
@@ -266,10 +289,13 @@ def test_a_weight_that_is_missing_or_misshapen_is_named(
         ({"model": {"temp": Path("code")}}, "cannot be read as tensors alone"),
         ({"model": [1]}, "holds no state dict"),
         (None, "there is no file"),
+        ("folder", "first.pth is a folder, .*; expected its .pth or .safetensors; .* leave out"),
     ],
 )
 def test_a_file_of_other_things_is_refused(held: Any, message: str, tmp_path: Path) -> None:
-    if held is not None:
+    if held == "folder":
+        (tmp_path / "first.pth").mkdir()
+    elif held is not None:
         torch.save(held, tmp_path / "first.pth")
     with pytest.raises(ValueError, match=message):
         import_model(str(tmp_path / "first.pth"), kind="lavis", text="text")

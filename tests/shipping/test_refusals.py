@@ -1,5 +1,6 @@
 """What a target cannot hold, and what a source lacks: named, with the reason."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from isthmus.shipping.export import export
 from isthmus.shipping.import_ import import_model
 from isthmus.vision.choice import TowerChoice
 from tests.shipping.published import PLACEHOLDER, save_generation, save_retrieval
-from tests.tiny import save_vision, tiny_model
+from tests.shipping.test_lavis import second_stage
+from tests.tiny import save_vision, tiny_model, tiny_tokenizer
 from tests.tiny_alignment import (
     VOCAB,
     alignment_processor,
@@ -153,6 +155,51 @@ def test_a_placeholder_that_is_none_is_named(reads: bool, tmp_path: Path) -> Non
     message = f"'<image>' the id {PLACEHOLDER}, the model expects {PLACEHOLDER + 1}"
     with pytest.raises(ValueError, match=message):
         import_model(str(tmp_path))
+
+
+def test_an_instruction_that_nothing_can_read_is_refused(tmp_path: Path) -> None:
+    stock = save_generation(tmp_path / "stock", language="llama", reads=True)
+    shutil.rmtree(tmp_path / "stock" / "qformer_tokenizer")
+    where = "stock/qformer_tokenizer' holds no tokenizer for the instructions"
+    with pytest.raises(ValueError, match=rf"{where}[^;]*; expected that of the BERT .*; save it"):
+        import_model(str(tmp_path / "stock"))
+
+    stock.language_model.save_pretrained(tmp_path / "lm")
+    tiny_tokenizer().save_pretrained(tmp_path / "lm")
+    save_file(second_stage(stock), tmp_path / "second.safetensors")
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "nowhere"):
+        beside = {"language": str(tmp_path / "lm"), "text": str(tmp_path / name)}
+        with pytest.raises(ValueError, match=f"{name}' holds no tokenizer for the instructions"):
+            import_model(str(tmp_path / "second.safetensors"), kind="lavis", **beside)
+    with pytest.raises(ValueError, match="empty' holds no tokenizer for the instructions"):
+        tiny_model(
+            tmp_path,
+            connector=QFormer.Config(**QFORMER, **READS),
+            qformer_tokenizer=str(tmp_path / "empty"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("asked", "reads"), [("instructblip", False), ("blip2_retrieval", False), ("blip2", True)]
+)
+def test_the_wrong_kind_is_named(asked: str, reads: bool, tmp_path: Path) -> None:
+    stock = save_generation(tmp_path, reads=reads)
+    right = "instructblip" if reads else "blip2"
+    message = f"{type(stock).__name__}, whose kind is '{right}' and not '{asked}'; leave kind out"
+    with pytest.raises(ValueError, match=message):
+        import_model(str(tmp_path), kind=asked)
+
+
+def test_a_folder_that_names_no_class_is_what_it_is_taken_for(tmp_path: Path) -> None:
+    save_retrieval(tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path)
+    for names in (None, ["MyBlip2"]):
+        config.architectures = names
+        config.save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=r"; expected |whose kind is 'blip2' and not 'instru"):
+            import_model(str(tmp_path), kind="instructblip")
+        assert import_model(str(tmp_path), kind="blip2_retrieval").model.config.d_embedding == 12
 
 
 def test_a_folder_of_another_class_is_refused(tmp_path: Path) -> None:

@@ -79,6 +79,15 @@ def same_answers(model: IsthmusForAlignment, stock: Blip2ForImageTextRetrieval) 
         close(found.logits_per_text * model.temperature, expected.logits_per_text)
 
 
+def test_fewer_positions_than_a_caption_has_by_default(tmp_path: Path) -> None:
+    stock = save_retrieval(tmp_path, max_position_embeddings=20)
+    imported = import_model(str(tmp_path))
+    model, processor = imported.model, imported.processor
+    assert isinstance(model, IsthmusForAlignment)
+    assert processor(text="star " * 40)["input_ids"].shape == (1, 20)
+    same_answers(model, stock)
+
+
 def test_a_vocabulary_without_the_mark_before_captions_gets_a_row(tmp_path: Path) -> None:
     backend = text_tokenizer().backend_tokenizer.to_str().replace('"[DEC]"', '"[unused]"')
     marks = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}

@@ -23,8 +23,8 @@ class Options:
     output: Annotated[Path, tyro.conf.Positional]
     """Folder to write; empty, or not there yet."""
     to: Literal["blip2", "instructblip", "blip2_retrieval", "blip2_qformer", "lavis"]
-    """What to write: one of transformers' whole models, its Q-Former alone (of any tower), or a
-    file of LAVIS."""
+    """What to write: one of transformers' whole models, its Q-Former alone (of any tower; a new
+    model starts from it), or a file of LAVIS."""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -21,11 +21,12 @@ class Options:
 
     source: Annotated[str, tyro.conf.Positional]
     """Folder or hub id of a Blip2ForConditionalGeneration, an InstructBlipForConditionalGeneration
-    or a Blip2ForImageTextRetrieval; or a .pth or .safetensors file of LAVIS."""
+    or a Blip2ForImageTextRetrieval; or a .pth or .safetensors file of LAVIS. From a Q-Former alone,
+    a Blip2QFormerModel, `isthmus train --model.connector-start` starts a new model."""
     output: Annotated[Path, tyro.conf.Positional]
     """Folder to write; empty, or not there yet."""
     kind: Literal["blip2", "instructblip", "blip2_retrieval", "lavis"] | None = None
-    """What the source is; told from its config.json when left out. LAVIS has none."""
+    """What the source is; told from its config.json when left out. A file of LAVIS has none."""
     vision: str | None = None
     """LAVIS: the tower, if the file does not hold it; its eva_vit_g.pth, or a folder or hub id."""
     language: str | None = None

@@ -162,7 +162,7 @@ class IsthmusProcessor(ProcessorMixin):
         config = IsthmusConfig.from_towers(
             vision=vision, language=language, image_token=image_token, **choices
         )
-        words = AutoTokenizer.from_pretrained(qformer_tokenizer) if qformer_tokenizer else None
+        words = load_qformer_tokenizer(qformer_tokenizer) if qformer_tokenizer else None
         tokenizer = load_tokenizer(
             language, image_token, chat_template, is_encoder_decoder=config.is_encoder_decoder
         )
@@ -313,3 +313,24 @@ class IsthmusProcessor(ProcessorMixin):
             num_image_tokens=[self.num_image_tokens * count for count in counts],
             num_image_patches=counts,
         )
+
+
+def load_qformer_tokenizer(name: str, *, subfolder: str = "") -> PreTrainedTokenizerBase:
+    """Returns the tokenizer of a connector that reads instructions.
+
+    Args:
+        name: local folder or hub id.
+        subfolder: where it lies there.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(name, subfolder=subfolder)
+    except (OSError, ValueError) as error:
+        place = f"{name}/{subfolder}" if subfolder else name
+        raise ValueError(
+            f"{place!r} holds no tokenizer for the instructions that the Q-Former reads ({error}); "
+            "expected that of the BERT it was trained with, such as bert-base-uncased; save it "
+            "there with tokenizer.save_pretrained"
+        ) from error

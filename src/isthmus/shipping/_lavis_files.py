@@ -26,6 +26,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: there is no such file, or it does not hold tensors alone.
     """
+    if file.is_dir():
+        raise ValueError(
+            f"{file} is a folder, and LAVIS keeps a model in one file; expected its .pth or "
+            ".safetensors; for a folder of transformers leave out kind 'lavis'"
+        )
     if not file.is_file():
         raise ValueError(f"there is no file {file}; expected the .pth or .safetensors of LAVIS")
     try:

@@ -69,7 +69,7 @@ TARGETS: dict[str, tuple[Any, Callable[..., Notes]]] = {
         lambda *what: export_generation(instructblip.GENERATION, *what),
     ),
     "blip2_retrieval": (IsthmusForAlignment, export_retrieval),
-    "blip2_qformer": (_BOTH, lambda model, _, folder: export_qformer(model, folder)),
+    "blip2_qformer": (_BOTH, export_qformer),
     "lavis": (_BOTH, _lavis),
 }
 """What can be written: of which models, and by what."""

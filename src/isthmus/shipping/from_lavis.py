@@ -7,7 +7,7 @@ from typing import Any, cast, final
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, Blip2VisionConfig
+from transformers import Blip2VisionConfig
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from isthmus.connectors.qformer import QFormer
@@ -24,10 +24,17 @@ from isthmus.modeling.processing_alignment import (
     load_text_tokenizer,
     token_ids,
 )
-from isthmus.modeling.processing_isthmus import IsthmusProcessor
+from isthmus.modeling.processing_isthmus import IsthmusProcessor, load_qformer_tokenizer
 from isthmus.modeling.weights import readable_weights
 from isthmus.shipping._lavis_files import read_tower, read_weights
-from isthmus.shipping.imported import Imported, assembled, check_shapes, shapes_of, tokenizer_of
+from isthmus.shipping.imported import (
+    Imported,
+    assembled,
+    caption_tokens,
+    check_shapes,
+    shapes_of,
+    tokenizer_of,
+)
 from isthmus.shipping.importers import lavis, lavis_vision
 from isthmus.shipping.importers._tower import vision_fields
 from isthmus.vision.preprocessing import Preprocessing
@@ -106,6 +113,7 @@ def _first_stage(
         **fields,
         qformer_config=replace(connector, project=False).to_dict(),
         d_embedding=len(weights["vision_proj.weight"]),
+        max_caption_tokens=caption_tokens(connector),
         **marks,
     )
     with torch.device("meta"):
@@ -147,7 +155,7 @@ def _second_stage(
         connector_config=connector.to_dict(),
         image_token_id=token_id(tokenizer, IMAGE_TOKEN),
     )
-    words = AutoTokenizer.from_pretrained(source.text) if source.text else None
+    words = load_qformer_tokenizer(source.text) if source.text else None
     processor = IsthmusProcessor.for_model(config, tokenizer, words)
     prefix = "model.connector."
     with torch.device("meta"):

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from isthmus.connectors.qformer import QFormer
@@ -25,9 +24,20 @@ from isthmus.modeling.processing_alignment import (
     load_text_tokenizer,
     token_ids,
 )
-from isthmus.modeling.processing_isthmus import QFORMER_TOKENIZER, IsthmusProcessor
+from isthmus.modeling.processing_isthmus import (
+    QFORMER_TOKENIZER,
+    IsthmusProcessor,
+    load_qformer_tokenizer,
+)
 from isthmus.modeling.weights import readable_weights
-from isthmus.shipping.imported import Imported, assembled, check_shapes, shapes_of, tokenizer_of
+from isthmus.shipping.imported import (
+    Imported,
+    assembled,
+    caption_tokens,
+    check_shapes,
+    shapes_of,
+    tokenizer_of,
+)
 from isthmus.shipping.importers import blip2
 from isthmus.shipping.importers._tower import vision_fields
 from isthmus.shipping.importers._whole import Whole
@@ -48,7 +58,7 @@ def import_generation(whole: Whole, source: str, dtype: torch.dtype) -> Imported
         dtype: of all weights.
 
     Raises:
-        ValueError: a weight is missing or of another shape, or there is no tokenizer.
+        ValueError: a weight is missing or of another shape, or a tokenizer is missing.
     """
     stock, notes = _load(whole, source, dtype)
     theirs = stock.config
@@ -63,7 +73,7 @@ def import_generation(whole: Whole, source: str, dtype: torch.dtype) -> Imported
     )
     words = None
     if connector.text is not None:
-        words = AutoTokenizer.from_pretrained(source, subfolder=QFORMER_TOKENIZER)
+        words = load_qformer_tokenizer(source, subfolder=QFORMER_TOKENIZER)
     processor = IsthmusProcessor.for_model(config, tokenizer, words)
     given = {n: v for n, v in _weights(stock).items() if not n.startswith("language_model.")}
     weights = whole.generation_names(theirs.text_config).to_ours(given)
@@ -91,6 +101,7 @@ def import_retrieval(source: str, dtype: torch.dtype) -> Imported:
         **_vision(source, theirs),
         qformer_config=_with_room(connector, marks["bos_token_id"]).to_dict(),
         d_embedding=theirs.image_text_hidden_size,
+        max_caption_tokens=caption_tokens(connector),
         **marks,
     )
     model: Any = IsthmusForAlignment(config).to(dtype)  # type: ignore[arg-type]

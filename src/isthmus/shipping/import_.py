@@ -7,6 +7,7 @@ import torch
 
 from isthmus import kinds
 from isthmus.pretrained import read_config
+from isthmus.shipping._qformer_alone import MODEL_TYPE, how_to_start
 from isthmus.shipping.from_lavis import LavisSource, import_lavis
 from isthmus.shipping.from_transformers import import_generation, import_retrieval
 from isthmus.shipping.imported import Imported
@@ -18,8 +19,9 @@ CLASSES = {
     "Blip2ForImageTextRetrieval": "blip2_retrieval",
 }
 """Published classes of transformers -> what they are called here."""
-MODEL_TYPES = {"blip-2": "blip2", "instructblip": "instructblip"}
-"""The same of folders that name no class."""
+MODEL_TYPES = {"blip2": "blip-2", "instructblip": "instructblip", "blip2_retrieval": "blip-2"}
+"""What they are called here -> the type in config.json; the first one of a type is what a folder
+holds that names no class."""
 KINDS = (*CLASSES.values(), "lavis")
 """What can be read."""
 
@@ -31,7 +33,7 @@ def import_model(
 
     Args:
         source: local folder or hub id of a model of transformers; a file of LAVIS.
-        kind: one of `KINDS`; told from config.json when None.
+        kind: one of `KINDS`; told from config.json when None, which has to agree otherwise.
         dtype: of all weights.
         **beside: what a file of LAVIS needs, see `LavisSource`.
 
@@ -41,11 +43,11 @@ def import_model(
     """
     if kind is None and Path(source).is_file():
         raise ValueError(f"{source} is a file; give kind 'lavis', if it is one of LAVIS's")
-    kind = kind or kind_of(source)
-    if kind not in KINDS:
-        raise ValueError(kinds.unknown(kind, list(KINDS), what="kind"))
+    if kind not in (None, *KINDS):
+        raise ValueError(kinds.unknown(str(kind), list(KINDS), what="kind"))
     if kind == "lavis":
         return import_lavis(LavisSource(file=Path(source), **beside), dtype)
+    kind = kind_of(source, kind)
     if given := [name for name, value in beside.items() if value is not None]:
         raise ValueError(
             f"{given[0]} is for files of LAVIS; {source!r} is a {kind!r}: leave it out"
@@ -56,20 +58,36 @@ def import_model(
     return import_generation(wholes[kind], source, dtype)
 
 
-def kind_of(source: str) -> str:
+def kind_of(source: str, asked: str | None = None) -> str:
     """Returns what a folder or hub id of transformers holds.
 
+    Args:
+        source: the folder or hub id.
+        asked: what it is taken for; it decides where config.json names none of `CLASSES`.
+
     Raises:
-        ValueError: nothing that can be read.
+        ValueError: it is nothing that can be read, or not what it is taken for.
     """
     config = read_config(source)
+    if config.model_type == MODEL_TYPE:
+        raise ValueError(how_to_start(source, config))
     names = config.architectures or []
     found = next((CLASSES[name] for name in names if name in CLASSES), None)
-    if found is None and not names:
-        found = MODEL_TYPES.get(config.model_type)
+    if found is None:
+        fitting = [kind for kind, of in MODEL_TYPES.items() if of == config.model_type]
+        if asked in fitting:
+            found = asked
+        elif fitting and not names:
+            found = fitting[0]
+    what = ", ".join(names) or config.model_type
     if found is None:
         raise ValueError(
-            f"{source!r} holds a {', '.join(names) or config.model_type}; expected "
-            f"{', '.join(CLASSES)}, or a file of LAVIS with kind 'lavis'"
+            f"{source!r} holds a {what}; expected {', '.join(CLASSES)}, or a file of LAVIS with "
+            "kind 'lavis'"
+        )
+    if asked not in (None, found):
+        raise ValueError(
+            f"{source!r} holds a {what}, whose kind is {found!r} and not {asked!r}; leave kind "
+            f"out, or give {found!r}"
         )
     return found

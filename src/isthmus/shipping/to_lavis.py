@@ -11,6 +11,7 @@ from isthmus.keys import KeyMap
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.shipping._checks import check_inline, check_qformer
+from isthmus.shipping._lavis_code import check_numbers, size_notes
 from isthmus.shipping.importers import lavis, lavis_vision
 from isthmus.shipping.importers._tower import FINAL_NORM, Tower, eps_note, published_tower
 
@@ -31,7 +32,8 @@ def export_first_stage(model: IsthmusForAlignment, folder: Path) -> tuple[str, .
     config: Any = model.config
     tower = published_tower(config, model.vision_tower, model.qformer)
     own = {n: v for n, v in model.state_dict().items() if not n.startswith("vision_tower.")}
-    return _write(folder, config.qformer, tower, own, lavis.FIRST_STAGE, "qformer.")
+    notes = _write(folder, config.qformer, tower, own, lavis.FIRST_STAGE, "qformer.")
+    return (*notes, *size_notes(config.qformer, tower, d_embedding=config.d_embedding))
 
 
 def export_second_stage(model: IsthmusForConditionalGeneration, folder: Path) -> tuple[str, ...]:
@@ -61,6 +63,7 @@ def export_second_stage(model: IsthmusForConditionalGeneration, folder: Path) ->
     notes = _write(folder, connector, tower, model.model.connector.state_dict(), names, "")
     return (
         *notes,
+        *size_notes(connector, tower),
         f"{FILE} holds no language model: LAVIS reads the one of its own folder, so export blip2 "
         "if yours was changed",
     )
@@ -74,7 +77,7 @@ def _write(
     names: KeyMap,
     prefix: str,
 ) -> tuple[str, ...]:
-    _check_heads(qformer, tower)
+    check_numbers(qformer, tower)
     # The norm of the patches is the tower's here, whichever side of ours holds it.
     norm = f"{FINAL_NORM}."
     own = {
@@ -95,27 +98,3 @@ def _write(
     # Parts of a whole would be written with all of it.
     torch.save({"model": {name: v.clone() for name, v in weights.items()}}, folder / FILE)
     return eps_note(tower, lavis.PATCH_NORM_EPS)
-
-
-def _check_heads(qformer: QFormer.Config, tower: Tower) -> None:
-    """Checks what no file of LAVIS says and its code holds fixed."""
-    vision = tower.settings
-    fixed = {
-        "width of the tower's heads": (
-            vision["hidden_size"] // vision["num_attention_heads"],
-            lavis_vision.HEAD_WIDTH,
-        ),
-        "epsilon of the tower's norms": (vision["layer_norm_eps"], lavis_vision.NORM_EPS),
-        "activation of the tower": (vision["hidden_act"], "gelu"),
-        "width of the Q-Former's heads": (
-            qformer.d_hidden // qformer.num_heads,
-            lavis.HEAD_WIDTH,
-        ),
-        "epsilon of the Q-Former's norms": (qformer.norm_eps, lavis.NORM_EPS),
-    }
-    for name, (value, there) in fixed.items():
-        if value != there:
-            raise ValueError(
-                f"the {name} is {value}, and LAVIS knows none but {there}; export blip2, which "
-                "says it"
-            )
