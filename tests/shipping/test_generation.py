@@ -160,7 +160,8 @@ def test_the_placeholder_gets_a_row_where_the_vocabulary_is_full(tmp_path: Path)
     rows = model.config.text_config.vocab_size
     assert processor.image_token_id == rows  # beyond the last
     model.generation_config.eos_token_id = 7
-    (note,) = export(model, processor, "blip2", tmp_path / "blip2")
+    note, asked = export(model, processor, "blip2", tmp_path / "blip2")
+    assert "the model learned to be asked as '<s>user: <image>What is it?" in asked
     assert f"the vocabulary of {rows} grew to {rows + 1}" in note
     stock = Blip2ForConditionalGeneration.from_pretrained(tmp_path / "blip2")
     assert stock.config.image_token_index == rows

@@ -146,15 +146,17 @@ class PairDataset:
         images = [pair.image for pair in pairs]
         with self._tokenizing:
             texts = self.processor.texts([pair.caption for pair in pairs])
-        pixels = torch.cat([shown[path] for path in images]) if shown else None
         features = self.features(images) if self.features else None
+        pixels = None if features is not None else torch.cat([shown[path] for path in images])
+        seen = pixels if features is None else features
+        assert seen is not None
         return Batch(
             input_ids=texts["input_ids"],
             attention_mask=texts["attention_mask"],
             pixel_values=pixels,
             patch_features=features,
             # By what is seen: the same picture may have two names.
-            image_ids=_numbers(pixels if features is None else features),
+            image_ids=_numbers(seen),
             text_ids=_numbers(map(self._said, pairs, texts["input_ids"], texts["attention_mask"])),
             ids=tuple(pair.id for pair in pairs),
         )

@@ -284,8 +284,8 @@ class IsthmusProcessor(ProcessorMixin):
         """Loads what `save_pretrained` wrote, the connector's tokenizer included."""
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         if processor.max_instruction is not None:
-            processor.qformer_tokenizer = AutoTokenizer.from_pretrained(
-                pretrained_model_name_or_path, subfolder=QFORMER_TOKENIZER
+            processor.qformer_tokenizer = load_qformer_tokenizer(
+                str(pretrained_model_name_or_path), subfolder=QFORMER_TOKENIZER
             )
         return processor
 

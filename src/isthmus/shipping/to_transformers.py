@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from isthmus.connectors.qformer import QFormer
+from isthmus.data.rendering import render
+from isthmus.data.sample import ImagePart, Message, Text
+from isthmus.language.tokenizer import IMAGE_TOKEN
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
@@ -67,7 +70,27 @@ def export_generation(
     stock.save_pretrained(folder)
     if published is not None:
         published.save_pretrained(folder)
+        notes += _prompt_note(processor)
     return (*notes, *eps_note(tower, float(tower.settings["layer_norm_eps"])))
+
+
+def _prompt_note(processor: IsthmusProcessor) -> tuple[str, ...]:
+    """Returns how the model was asked, where the published processor asks in another form."""
+    image, question = IMAGE_TOKEN, "What is it?"
+    asked = render(
+        [Message("user", (ImagePart(), Text(question)))],
+        processor,
+        "the prompt",
+        add_generation_prompt=True,
+    )
+    begin = processor.tokenizer.bos_token or ""
+    if asked in (f"{image}{begin}{question}", f"{image}{question}\n"):
+        return ()
+    return (
+        f"the model learned to be asked as {asked!r}; a published processor writes the pictures, "
+        f"{begin!r} and then your text, so that answers may be worse: train with the chat template "
+        "'blip2' to have both alike",
+    )
 
 
 def export_retrieval(
