@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 from isthmus.cli import main
+from isthmus.microworld.render import render
+from isthmus.microworld.scene import scenes
+from isthmus.microworld.tasks.caption import caption_text
+from tests.data.building.microworld_detector import MicroworldDetector
 from tests.report.test_page import HOSTILE, Outline
 from tests.tiny_data import write_data
 from tests.training.tiny_mixture import write_mixture
@@ -66,3 +70,29 @@ def test_what_is_no_data_file_is_refused(
     assert main(["data", "check", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_captions_get_the_boxes_of_what_they_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, lines = {}, ["no object"]
+    for number, (scene, _) in enumerate(scenes("train", 6)):
+        path = tmp_path / f"{number}.png"
+        render(scene).save(path)
+        known[path] = scene
+        lines.append(json.dumps({"picture": path.name, "caption": caption_text(scene)}))
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    monkeypatch.setattr(
+        "isthmus.evaluation.owl.OwlDetector", lambda name, **_: MicroworldDetector(known)
+    )
+    command = ["data", "ground", str(tmp_path / "rows.jsonl"), "--detector", "any"]
+    command += ["--output", str(tmp_path / "out.jsonl"), "--image-column", "picture"]
+    assert main(command) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert f"{len(rows)} of 6 rows have grounded captions" in told
+    assert "no objects, passed over: 1" in told
+    assert "[[" in rows[0]["messages"][1]["content"]
+    assert rows[0]["id"] == "rows-2"  # the line, since it has no id of its own
+    assert main(command) != 0
+    assert "is there already" in capsys.readouterr().err

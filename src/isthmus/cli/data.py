@@ -1,9 +1,9 @@
-"""Look at a data file before you train on it: what it holds, and what is wrong with it."""
+"""Look at a data file before you train on it, or make one with boxes of what captions name."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -74,11 +74,88 @@ def _write(checked: "Checked", title: str, folder: Path, console: Console) -> No
     )
 
 
+def ground(
+    file: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    output: Path,
+    detector: str,
+    image_root: Path | None = None,
+    filters: Literal["none", "coyo", "laion"] = "none",
+    id_column: str = "id",
+    image_column: str = "image",
+    caption_column: str = "caption",
+    least_score: float = 0.2,
+    share: float = 0.75,
+    boxes: int = 2,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Write captions with the boxes of what they name, as CogVLM's grounded pre-training data.
+
+    Noun phrases of each caption are looked for in its image; a phrase that is found gets its boxes
+    behind it. The new file is messages JSONL, with a provenance beside it that counts every row. A
+    run that was interrupted goes on with the same command.
+
+    Args:
+        file: A table, JSON lines or a JSON array; each row has an image and a caption.
+        output: The new data file, JSON lines.
+        detector: Folder or hub id of an OWL-ViT or OWLv2.
+        image_root: Folder that the image paths start from; the folder of the file when left out.
+        filters: Rules for tables with the columns of COYO-700M or LAION.
+        id_column: Where a row has its id; its number when it has none.
+        image_column: Where a row has its image.
+        caption_column: Where a row has its caption.
+        least_score: Detections that are less sure are dropped.
+        share: Least share of the images that have so many boxes or more; of the others as many are
+            kept as leave it.
+        boxes: So many.
+        seed: Of the choice among images with fewer.
+        device: Where the detector computes, such as cuda.
+    """
+    from isthmus.cli._quiet import hush_libraries
+    from isthmus.data.building.filters import COYO, LAION
+    from isthmus.data.building.grounded import Columns, Settings, build
+    from isthmus.data.building.grounding import Limits
+    from isthmus.data.building.phrases import ClosedClassPhrases
+    from isthmus.data.building.rows import MetadataRows
+    from isthmus.evaluation.owl import OwlDetector
+
+    console = plain()
+    settings = Settings(
+        columns=Columns(id=id_column, image=image_column, caption=caption_column),
+        filters={"none": (), "coyo": COYO, "laion": LAION}[filters],
+        limits=Limits(least_score=least_score),
+        share=share,
+        boxes=boxes,
+        seed=seed,
+    )
+    rows = MetadataRows(file, id_column=id_column)
+    hush_libraries()
+    built = build(
+        rows,
+        ClosedClassPhrases(),
+        OwlDetector(detector, least_score=least_score, device=device),
+        output,
+        image_root=file.parent if image_root is None else image_root,
+        settings=settings,
+        console=console if console.is_terminal else None,
+    )
+    console.print(f"{built.kept} of {built.seen} rows have grounded captions, in {output}.")
+    for why in (built.filtered, built.quarantined, built.dropped):
+        for reason, count in why.items():
+            console.print(f"  {reason}: {count}")
+    if rows.unread:
+        console.print(f"  no objects, passed over: {rows.unread}")
+    if built.share is not None:
+        console.print(f"{100 * built.share:.0f} % of them have {boxes} boxes or more.")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     tyro.extras.subcommand_cli_from_dict(
-        {"check": check},
+        {"check": check, "ground": ground},
         args=list(arguments),
         prog="isthmus data",
-        description="Look at a data file before you train on it.",
+        description="Look at a data file before you train on it, or make one of grounded captions.",
     )
