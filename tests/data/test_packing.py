@@ -15,10 +15,13 @@ from isthmus.data.collate import joined
 from isthmus.data.conversation import EncodedConversation
 from isthmus.data.dataset import ConversationDataset
 from isthmus.data.packing import PackedDataset, Packing, plan
+from isthmus.data.sample import ImagePart, Message, Sample, Text
 from isthmus.data.sources import read
+from isthmus.data.video import frame_path
 from isthmus.objectives.language_modeling import LanguageModeling
 from tests.tiny import tiny_model
 from tests.tiny_data import write_data
+from tests.tiny_video import clip
 
 FAMILIES = ("llama", "qwen3", "mistral", "gemma2", "opt", "gpt2")
 """Those that find their samples by positions, those that have to be told, and learned positions."""
@@ -78,13 +81,35 @@ def gradients(
     return loss.detach(), found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_packed_row_teaches_what_its_samples_teach(family: str, tmp_path: Path) -> None:
-    """Losses and gradients, of samples with no, one and two images."""
+def of_clip(sample: Sample, frames: list[Path]) -> Sample:
+    """The sample over some frames in place of its images; over none it is text alone."""
+    question = Message("user", (*(ImagePart() for _ in frames), Text("What happens?")))
+    return replace(sample, images=tuple(frames), messages=(question, sample.messages[-1]))
+
+
+@pytest.mark.parametrize(
+    ("family", "clips"), [*((family, False) for family in FAMILIES), ("llama", True)]
+)
+def test_a_packed_row_teaches_what_its_samples_teach(
+    family: str, clips: bool, tmp_path: Path
+) -> None:
+    """Losses and gradients, of samples with no, one and two images, or with clips, two a still."""
     model, processor = tiny_model(tmp_path, language=family, connector="linear")
     model.eval()
     file = write_data(tmp_path / "data", 6)
-    dataset = ConversationDataset(list(read(file, file.parent)), processor)
+    samples = list(read(file, file.parent))
+    if clips:
+        (tmp_path / "a.mp4").write_bytes(clip("mp4"))
+        moving = [frame_path(tmp_path / "a.mp4", n) for n in (0, 12, 35)]
+        shown = {0: moving, 2: [samples[1].images[0]] * 3, 3: moving[::-1], 5: [moving[1]] * 3}
+        samples = [of_clip(each, shown.get(n, [])) for n, each in enumerate(samples)]
+    dataset = ConversationDataset(samples, processor)
+    if clips:  # four of the twelve are different
+        batch = dataset.batch_of_rows([[0, 2, 3], [1, 5], [4]])
+        assert batch.pixel_values is not None
+        assert len(batch.pixel_values) == 4
+        assert batch.view_index is not None
+        assert batch.view_index.tolist() == [0, 1, 2, 3, 3, 3, 2, 1, 0, 1, 1, 1]
     apart, expected = gradients(dataset, [[n] for n in range(6)], model)
     together, found = gradients(dataset, [[0, 2, 3], [1, 5], [4]], model)
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
