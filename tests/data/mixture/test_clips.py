@@ -8,9 +8,10 @@ import pytest
 from isthmus.data.facts import Captioned, Item
 from isthmus.data.images import opened, upright_size
 from isthmus.data.media import digest_of, stat_of
+from isthmus.data.mixture import clips
 from isthmus.data.mixture.clips import framed
 from isthmus.data.mixture.file import Asking
-from isthmus.data.video import parse_frame_path
+from isthmus.data.video import clip_info, parse_frame_path
 from tests.tiny_video import HEIGHT, NUM_FRAMES, WIDTH, clip, index_of
 
 
@@ -64,3 +65,16 @@ def test_images_stand_still_if_asked(item: Item) -> None:
     image = replace(item, meta={}, images=(Path("/a.png"),))
     assert framed(image, Asking(frames=3)) == image
     assert framed(image, Asking(frames=3, stills=True)).images == (Path("/a.png"),) * 3
+
+
+def test_the_times_of_a_clip_are_read_once_and_again_when_it_changes(
+    item: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(clips, "clip_info", lambda path: read.append(path) or clip_info(path))
+    first = framed(item, Asking(frames=2))
+    assert framed(item, Asking(frames=2)) == first
+    assert len(read) == 1
+    item.images[0].write_bytes(clip("mp4", num_frames=6))
+    assert indices(framed(item, Asking(frames=2))) == [1, 4]
+    assert len(read) == 2

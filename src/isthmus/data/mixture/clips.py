@@ -1,6 +1,8 @@
 """Clips as the frames that a model is shown of them."""
 
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 from isthmus.data.facts import Item
 from isthmus.data.frame_times import (
@@ -9,6 +11,7 @@ from isthmus.data.frame_times import (
     left_edges,
     midpoints,
 )
+from isthmus.data.media import stat_of
 from isthmus.data.mixture.file import Asking
 from isthmus.data.video import ClipInfo, clip_info, frame_path
 
@@ -36,12 +39,18 @@ def framed(item: Item, asking: Asking) -> Item:
         paths = [
             frame_path(clip, index)
             for clip in item.images
-            for index in _chosen(clip_info(clip), asking)
+            for index in _chosen(_info(clip, *stat_of(clip)), asking)
         ]
         return replace(item, images=tuple(paths))
     if asking.stills:
         return replace(item, images=tuple(p for p in item.images for _ in range(asking.frames)))
     return item
+
+
+@lru_cache(4096)
+def _info(clip: Path, size: int, mtime_ns: int) -> ClipInfo:
+    """Returns what a clip is, which takes reading it to its end, and it is drawn again and again."""
+    return clip_info(clip)
 
 
 def _chosen(clip: ClipInfo, asking: Asking) -> list[int]:
