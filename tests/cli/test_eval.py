@@ -68,12 +68,33 @@ def test_damaged_weights_are_one_line(
     assert f"the weights in {copy} are damaged" in one_line_refusal(["chat", str(copy)], capsys)
 
 
+def test_answers_are_written_with_beams(world: World, tmp_path: Path) -> None:
+    predictions = []
+    for num_beams in (1, 3):
+        output = tmp_path / f"{num_beams}"
+        words = ["eval", str(world.model), "--data", str(world.data), "--output", str(output)]
+        assert main([*words, "--max-new-tokens", "8", "--num-beams", str(num_beams)]) == 0
+        results = json.loads((output / "results.json").read_text())
+        assert results["provenance"]["num_beams"] == num_beams
+        samples = json_lines(output / "samples.jsonl")
+        predictions.append([sample["prediction"] for sample in samples])
+    assert predictions[0] != predictions[1]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
         (["MODEL", "--data", "absent.json"], "absent.json does not exist"),
         (["nowhere", "--data", "DATA"], "nowhere holds no config.json"),
         (["MODEL", "--data", "DATA", "--benchmark", "microwrld"], "did you mean 'microworld'?"),
+        (
+            ["MODEL", "--data", "DATA", "--benchmark", "retrieval"],
+            "retrieval is of models that hold",
+        ),
+        (["MODEL", "--data", "DATA", "--top", "5"], "--top 5 would be ignored"),
+        (["MODEL", "--data", "DATA", "--batch-size", "0"], "batch_size is 0; expected 1 or more"),
+        (["MODEL", "--data", "DATA", "--num-beams", "0"], "num_beams is 0; expected 1 or more"),
+        (["MODEL", "--data", "DATA", "--max-new-tokens", "0"], "max_new_tokens is 0; expected 1"),
     ],
 )
 def test_a_wrong_setting_is_one_line(

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from isthmus.cli import main
-from tests.cli.conftest import World, one_line_refusal
+from isthmus.objectives.alignment import Alignment
+from isthmus.training.models import AlignmentConfig
+from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
+from tests.cli.conftest import World, json_lines, one_line_refusal
+from tests.tiny_alignment import QFORMER, save_bert
 
 
 def named(world: World, folder: Path, name: str, lr: float) -> str:
@@ -49,6 +53,11 @@ def test_shards_fill_one_table(
         (["--shard", "3/2"], "shard 3/2"),
         (["--reference", "other"], "'other' is not compared"),
         (["--test-data", "absent.json"], "absent.json"),
+        (["--test-data", "DATA", "--num-test", "5"], "--num-test 5 would be ignored"),
+        (["--test-data", "DATA", "--split", "val"], "--split val would be ignored"),
+        (["--top", "5"], "--top 5 would be ignored: these recipes are measured by answers"),
+        (["--num-test", "0"], "num_test is 0; expected 1 or more"),
+        (["--batch-size", "0"], "batch_size is 0; expected 1 or more"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_at_once(
@@ -58,7 +67,8 @@ def test_what_cannot_be_compared_is_refused_at_once(
     more: list[str],
     reason: str,
 ) -> None:
-    words = ["study", str(world.recipe), "--output", str(tmp_path / "study"), *more]
+    given = [str(world.data) if word == "DATA" else word for word in more]
+    words = ["study", str(world.recipe), "--output", str(tmp_path / "study"), *given]
     assert reason in one_line_refusal(words, capsys)
     assert not (tmp_path / "study").exists()
 
@@ -77,3 +87,70 @@ def test_two_recipes_of_one_name_are_refused(
 ) -> None:
     words = ["study", str(world.recipe), str(world.recipe), "--output", str(tmp_path / "study")]
     assert "two recipes are called 'tests.tiny'" in one_line_refusal(words, capsys)
+
+
+@pytest.fixture
+def aligning(world: World, tmp_path: Path) -> Path:
+    """A recipe over the tower of the world, and rows of one image each."""
+    rows = [row for row in json_lines(world.data) if len(row["images"]) == 1]
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = Recipe(
+        name="tests.aligning",
+        description="Holds images and texts together.",
+        model=AlignmentConfig(
+            vision=json.loads(world.recipe.read_text())["model"]["vision"],
+            text=save_bert(tmp_path / "bert"),
+            qformer=QFORMER,
+            max_caption_tokens=12,
+        ),
+        stages=(
+            Stage(
+                name="alignment",
+                train=(Part(name="connector", lr=1e-3), Part(name="heads", lr=1e-3)),
+                objectives=(Alignment.Config(),),
+                data=FileData(file=captions, image_root=world.data.parent),
+                schedule=Schedule(batch_size=3, steps=2),
+            ),
+        ),
+    )
+    (tmp_path / "aligning.json").write_text(json.dumps(recipe.to_dict()))
+    return tmp_path
+
+
+def test_models_that_hold_pairs_are_compared_by_retrieval(world: World, aligning: Path) -> None:
+    words = ["study", str(aligning / "aligning.json"), "--output", str(aligning / "study")]
+    words += ["--seeds", "0", "1", "--top", "2", "--test-data", str(aligning / "captions.jsonl")]
+    assert main([*words, "--image-root", str(world.data.parent)]) == 0
+    table = json.loads((aligning / "study" / "table.json").read_text())
+    assert (table["metric"], table["lines"][0]["seeds"]) == ("recall_at_1", [0, 1])
+    (first, _) = (aligning / "study").rglob("results.json")
+    results = json.loads(first.read_text())
+    assert "nearest 2" in results["metrics"]["recall_at_1"]["variant"]
+    rows = json_lines(aligning / "captions.jsonl")
+    assert results["metrics"]["text_recall_at_1"]["count"] == len(rows)
+
+
+def test_scenes_of_the_microworld_have_captions_for_pairs(aligning: Path) -> None:
+    words = ["study", str(aligning / "aligning.json"), "--output", str(aligning / "study")]
+    assert main([*words, "--seeds", "0", "--num-test", "3", "--metric", "image_recall_at_5"]) == 0
+    table = json.loads((aligning / "study" / "table.json").read_text())
+    assert (table["metric"], table["samples"]) == ("image_recall_at_5", 3)
+
+
+def test_models_of_two_kinds_are_not_compared(
+    world: World, aligning: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["study", str(world.recipe), str(aligning / "aligning.json"), "--output"]
+    said = one_line_refusal([*words, str(aligning / "study")], capsys)
+    assert "tests.aligning is measured by retrieval, and tests.tiny by answers" in said
+    assert not (aligning / "study").exists()
+
+
+def test_rows_that_are_no_pairs_are_refused_before_training(
+    world: World, aligning: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["study", str(aligning / "aligning.json"), "--output", str(aligning / "study")]
+    said = one_line_refusal([*words, "--test-data", str(world.data)], capsys)
+    assert "a caption belongs to one image" in said
+    assert not (aligning / "study").exists()

@@ -1,5 +1,6 @@
 """A model with an encoder is asked like any other: answers and likelihoods are its decoder's."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_an_answer_does_not_depend_on_the_size_of_its_batch(reader: TinyVlm) -> 
         key: one.text for key, one in together.items()
     }
     assert len({one.text for one in alone.values()}) > 3
+
+
+def test_with_beams_no_answer_depends_on_the_size_of_its_batch(reader: TinyVlm) -> None:
+    requests = [
+        replace(request, max_new_tokens=(3, 8)[n % 2]) for n, request in enumerate(varied(reader))
+    ]
+    alone = run(reader, *requests, batch_size=1, num_beams=3)
+    assert run(reader, *requests, batch_size=8, num_beams=3) == alone
+    assert run(reader, *requests) != alone
 
 
 def test_without_pictures_answers_and_likelihoods_are_those_of_the_stock_model(

@@ -31,6 +31,7 @@ def result(*rows: SampleRow) -> Result:
             model="m", recipe="abc", training_seed=3, data="d", towers={"vision_tower": "v"}
         ),
         cost=Cost(seconds=2.0, samples_per_second=1.5, peak_memory_gb=0.5),
+        texts_cut=3,
     )
 
 
@@ -71,9 +72,10 @@ def test_the_files_carry_plain_keys_and_those_of_lmms_eval(tmp_path: Path) -> No
         "data": "d",
         "towers": {"vision_tower": "v"},
         "blind": False,
+        "num_beams": 1,
     }
     assert found["metrics"]["accuracy"]["variant"] == "exact"
-    assert found["answers_cut"] == 1
+    assert (found["answers_cut"], found["texts_cut"]) == (1, 3)
     text = (tmp_path / "new" / "samples.jsonl").read_text("utf-8")
     assert "/home/me" not in text
     first, second = (json.loads(line) for line in text.rstrip("\n").split("\n"))

@@ -1,8 +1,10 @@
 """Images found by texts and texts by images: scores, ranks, and a file from the command line."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 
 from isthmus.cli import main
 from isthmus.data.sample import ImagePart, Message, Sample, Text
+from isthmus.evaluation import pairs_runner
 from isthmus.evaluation.pairs_runner import (
     PairFile,
     PairTask,
@@ -147,6 +150,41 @@ def test_recall_is_counted_both_ways(samples: list[Sample], tmp_path: Path) -> N
     assert plain.metrics["recall_at_5"].value == both["recall_at_5_itc"]
 
 
+@pytest.mark.parametrize("num_kept", [NUM, 3, 0])
+def test_the_tower_looks_again_only_where_there_is_no_room(
+    num_kept: int, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, file = tiny_alignment(), write(samples, tmp_path)
+    task = PairTask(
+        model=model,
+        processor=alignment_processor(model),
+        samples=samples,
+        file=file,
+        folder="nowhere",
+        batch_size=2,
+    )
+    expected = [evaluate_retrieval(task, top=3).rows, evaluate_matching(task).rows]
+    looked_at, encode_images = [], model.encode_images
+
+    def seen(pixels: torch.Tensor) -> object:
+        looked_at.append(len(pixels))
+        return encode_images(pixels)
+
+    monkeypatch.setattr(model, "encode_images", seen)
+    size = encode_images(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).states.nbytes
+    monkeypatch.setattr(pairs_runner, "ROOM", num_kept * size)
+    for measure, rows in zip(
+        (partial(evaluate_retrieval, top=3), evaluate_matching), expected, strict=True
+    ):
+        looked_at.clear()
+        found = measure(task).rows
+        assert sum(looked_at) == NUM + NUM - num_kept
+        assert [row.prediction for row in found] == [row.prediction for row in rows]
+    looked_at.clear()
+    evaluate_retrieval(task, top=0)
+    assert sum(looked_at) == NUM
+
+
 def test_every_pair_gets_its_scores(samples: list[Sample], tmp_path: Path) -> None:
     model, file = tiny_alignment(), write(samples, tmp_path)
     processor, given = alignment_processor(model), PairFile(samples)
@@ -160,39 +198,107 @@ def test_every_pair_gets_its_scores(samples: list[Sample], tmp_path: Path) -> No
     assert [row.question for row in result.rows] == [given.texts[t] for _, t in pairs.tolist()]
 
 
-def test_a_file_from_the_command_line(
-    samples: list[Sample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@dataclass(frozen=True)
+class Commanded:
+    """A model and a file on disk."""
+
+    folder: Path
+
+    def __call__(self, *words: str) -> int:
+        given = ["--data", str(self.folder / "captions.jsonl"), "--output", str(self.output)]
+        return main(["eval", str(self.folder / "model"), *given, *words])
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return json.loads((self.output / "results.json").read_text())
+
+
+@pytest.fixture
+def command(samples: list[Sample], tmp_path: Path) -> Commanded:
+    long = Message("assistant", (Text("a star " * 9),))
+    write([*samples[:-1], replace(samples[-1], messages=(samples[-1].messages[0], long))], tmp_path)
+    model = tiny_alignment()
+    model.save_pretrained(tmp_path / "model")
+    alignment_processor(model).save_pretrained(tmp_path / "model")
+    return Commanded(tmp_path)
+
+
+def test_retrieval_is_the_usual_measure(
+    command: Commanded, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, file = tiny_alignment(), write(samples, tmp_path)
-    folder = tmp_path / "model"
-    model.save_pretrained(folder)
-    alignment_processor(model).save_pretrained(folder)
-
-    def run(kind: str, *more: str) -> tuple[int, str]:
-        words = ["eval", str(folder), "--data", str(file), "--output", str(tmp_path / kind)]
-        code = main([*words, *(["--benchmark", kind] if kind != "usual" else []), *more])
-        return code, "".join(capsys.readouterr())
-
-    code, said = run("usual")
-    assert code == 0
+    assert command() == 0
+    said = capsys.readouterr().out
     assert "text_recall_at_1 " in said
-    assert json.loads((tmp_path / "usual/results.json").read_text())["headline"] == "recall_at_1"
-    assert (tmp_path / "usual/report.html").exists()
-    code, said = run("matching")
-    assert code == 0
-    assert "match_probability" in said
-    code, said = run("conversation_file")
-    assert code == 0
-    assert "exact_match" in said
-    code, said = run("features")
-    assert code == 0
-    vectors = load_file(tmp_path / "features/features.safetensors")
-    names = json.loads((tmp_path / "features/features.json").read_text())
+    assert "1 texts are longer than the model reads" in said
+    assert command.results["headline"] == "recall_at_1"
+    assert command.results["texts_cut"] == 1
+    assert "nearest 128" in command.results["metrics"]["recall_at_1"]["variant"]
+    assert (command.output / "report.html").exists()
+
+
+def test_the_number_of_candidates_can_be_chosen(command: Commanded) -> None:
+    assert command("--top", "3") == 0
+    assert "nearest 3" in command.results["metrics"]["recall_at_1"]["variant"]
+    assert command("--top", "0") == 0
+    assert command.results["metrics"]["recall_at_1"]["variant"] == "ITC similarity"
+    assert command.results["recall_at_1"] == command.results["recall_at_1_itc"]
+
+
+def test_pairs_are_matched(command: Commanded, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--benchmark", "matching") == 0
+    assert "match_probability" in capsys.readouterr().out
+
+
+def test_captions_are_written_with_beams(command: Commanded) -> None:
+    predictions = []
+    for num_beams in (1, 3):
+        assert command("--benchmark", "conversation_file", "--num-beams", str(num_beams)) == 0
+        assert command.results["headline"] == "exact_match"
+        assert command.results["provenance"]["num_beams"] == num_beams
+        lines = (command.output / "samples.jsonl").read_text().splitlines()
+        predictions.append([json.loads(line)["prediction"] for line in lines])
+    assert predictions[0] != predictions[1]
+
+
+def test_vectors_are_written_to_files(
+    command: Commanded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--benchmark", "features") == 0
+    assert "1 texts are longer than the model reads" in capsys.readouterr().out
+    vectors = load_file(command.output / "features.safetensors")
+    names = json.loads((command.output / "features.json").read_text())
     assert vectors["images"].shape == (NUM, 3, 8)
     assert names["images"] == [f"images/{n}.png" for n in range(NUM)]
     assert len(names["texts"]) == len(vectors["texts"]) == NUM + 1
-    code, said = run("usual", "--blind")
-    assert code == 2
-    assert "without images there is nothing to measure" in said
-    code, said = run("microworld")
-    assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--blind"], "without images there is nothing to measure"),
+        (["--benchmark", "microworld"], "which the microworld does not score"),
+        (["--benchmark", "retreival"], "did you mean 'retrieval'? (valid: retrieval, matching, "),
+        (["--max-new-tokens", "5"], "--max-new-tokens 5 would be ignored: nothing of --benchmark "),
+        (["--num-beams", "2"], "--num-beams 2 would be ignored"),
+        (["--benchmark", "matching", "--top", "0"], "--top 0 would be ignored"),
+        (["--benchmark", "matching", "--max-new-tokens", "5"], "--max-new-tokens 5 would be"),
+        (["--benchmark", "features", "--top", "5"], "--top 5 would be ignored"),
+        (["--benchmark", "features", "--num-beams", "2"], "--num-beams 2 would be ignored"),
+        (["--benchmark", "features", "--seed", "2"], "--seed 2 would be ignored"),
+        (["--benchmark", "conversation_file", "--top", "5"], "--top 5 would be ignored"),
+        (["--batch-size", "0"], "batch_size is 0; expected 1 or more"),
+        (["--top", "-1"], "top is -1; expected 0 or more"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(
+    words: list[str], reason: str, command: Commanded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*words) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert said.count("\n") == 1
+    assert not (command.output / "results.json").exists()

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Prompt
 from isthmus.evaluation.runner import answer
 from isthmus.geometry.boxes import parse_boxes
 from tests.evaluation.conftest import TinyVlm
+from tests.tiny import tiny_model
 
 SUMMED = 1e-3
 """Sums of some twenty float32 log-probabilities, in another order."""
@@ -97,6 +99,74 @@ def test_an_answer_ends_where_the_positions_do(
     monkeypatch.setattr(context, "max_position_embeddings", length)
     with pytest.raises(ValueError, match=f"a: the prompt has {length} tokens .* takes {length}"):
         run(vlm, asked)
+
+
+def test_the_positions_that_another_lacks_are_not_missed(
+    vlm: TinyVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = (
+        Generate(id=words, prompt=vlm.prompt(words, 1), max_new_tokens=8)
+        for words in ("what?", "what, and where?")
+    )
+    expected = run(vlm, short)["what?"]
+    length = _inputs(vlm, long)["input_ids"].shape[1]
+    monkeypatch.setattr(vlm.model.config.text_config, "max_position_embeddings", length + 3)
+    both = run(vlm, short, long)
+    assert both["what?"] == expected
+    assert both["what, and where?"] == run(vlm, replace(long, max_new_tokens=3))[long.id]
+
+
+def test_with_beams_no_answer_depends_on_the_size_of_its_batch(vlm: TinyVlm) -> None:
+    requests = [
+        replace(request, max_new_tokens=(3, 8)[n % 2]) for n, request in enumerate(varied(vlm))
+    ]
+    alone = run(vlm, *requests, batch_size=1, num_beams=3)
+    assert run(vlm, *requests, batch_size=8, num_beams=3) == alone
+    assert run(vlm, *requests) != alone
+    assert run(vlm, *requests, num_beams=1) == run(vlm, *requests)
+
+
+def test_beams_find_likelier_answers_than_greed(
+    vlm: TinyVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate, likelihoods = vlm.model.generate, []
+
+    def spied(**given: object) -> torch.Tensor:
+        written = generate(**given)
+        prompt = given["input_ids"].shape[1]
+        mask = torch.ones_like(written)
+        mask[:, :prompt] = given["attention_mask"]
+        told = vlm.model(
+            input_ids=written,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            patch_features=given["patch_features"],
+        ).logits.log_softmax(-1)
+        chosen = told[:, prompt - 1 : -1].gather(2, written[:, prompt:, None])
+        likelihoods.append(chosen.sum(dim=(1, 2)))
+        return written
+
+    monkeypatch.setattr(vlm.model, "generate", spied)
+    requests = [r for r in varied(vlm) if r.prompt.images]
+    answers = [run(vlm, *requests, num_beams=num) for num in (1, 4)]
+    # Of one length, so that the sum decides as the mean does.
+    assert not any(each.finished for given in answers for each in given.values())
+    greedy, beams = likelihoods
+    assert (beams >= greedy - SUMMED).all()
+    assert (beams > greedy + SUMMED).any()
+
+
+def test_beams_are_refused_where_images_have_one_place(tmp_path: Path, vlm: TinyVlm) -> None:
+    gated = tiny_model(tmp_path, connector="linear", fusion="gated_cross_attention")
+    with pytest.raises(ValueError, match="num_beams is 2, but with the fusion 'gated_cross_att"):
+        answer(*gated, varied(vlm), num_beams=2)
+    assert len(answer(*gated, varied(vlm)[:1], num_beams=1)) == 1
+
+
+@pytest.mark.parametrize("name", ["batch_size", "num_beams"])
+def test_a_count_below_one_is_refused(vlm: TinyVlm, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0; expected 1 or more"):
+        run(vlm, varied(vlm)[0], **{name: 0})
 
 
 def test_boxes_are_read_out_of_the_answer(vlm: TinyVlm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +292,12 @@ def test_a_picture_is_encoded_once_in_a_batch(
 
 def test_the_mode_of_the_model_is_left_as_it_was(vlm: TinyVlm) -> None:
     vlm.model.train()
+    vlm.model.model.vision_tower.eval()  # as it is while the rest is trained
     try:
         run(vlm, varied(vlm)[0])
         assert vlm.model.training
+        assert vlm.model.lm_head.training
+        assert not vlm.model.model.vision_tower.training
     finally:
         vlm.model.eval()
 

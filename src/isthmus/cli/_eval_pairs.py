@@ -9,18 +9,27 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from safetensors.torch import save_file
 
+from isthmus import kinds
 from isthmus.cli._console import plain
 from isthmus.cli._model import open_alignment
 from isthmus.data.vetting import vet
-from isthmus.evaluation.benchmarks import of_kind
-from isthmus.evaluation.pairs_runner import PairTask, evaluate_matching, evaluate_retrieval
+from isthmus.evaluation import benchmarks
+from isthmus.evaluation.pairs_runner import TOP, PairTask, evaluate_matching, evaluate_retrieval
 from isthmus.evaluation.runner import evaluate
+from isthmus.evaluation.settings import check_unused
 from isthmus.training.examples import Pairs
 
 if TYPE_CHECKING:
     from isthmus.cli.eval import Options
     from isthmus.evaluation.benchmark import Benchmark
 
+OWN: dict[str, tuple[str, ...]] = {
+    "retrieval": ("max_new_tokens", "num_beams"),
+    "matching": ("max_new_tokens", "num_beams", "top"),
+    "features": ("max_new_tokens", "num_beams", "top", "seed"),
+}
+"""What a model that holds images and texts together is measured by beside the benchmarks, and the
+settings on which nothing of it depends."""
 FEATURES_FILE = "features.safetensors"
 NAMES_FILE = "features.json"
 
@@ -29,9 +38,17 @@ def run(options: "Options") -> None:
     """Reads the file, and measures what is asked for.
 
     Raises:
-        ValueError: pictures are to be withheld, or there is no such measure.
+        ValueError: pictures are to be withheld, there is no such measure, or a setting is not for
+            it.
     """
     from isthmus.cli.eval import report
+
+    kind = options.benchmark or "retrieval"
+    known = [*OWN, *kinds.names(benchmarks.__name__)]
+    if kind not in known:
+        raise ValueError(kinds.unknown(kind, known, what="benchmark"))
+    unused = OWN.get(kind, ("top",))
+    check_unused(options, unused, f"nothing of --benchmark {kind} depends on it")
 
     if options.blind:
         raise ValueError(
@@ -52,8 +69,7 @@ def run(options: "Options") -> None:
         "seed": options.seed,
         "console": shown,
     }
-    kind = options.benchmark or "retrieval"
-    if kind in ("features", "retrieval", "matching"):
+    if kind in OWN:
         task = PairTask(
             model=model,
             processor=processor,
@@ -64,14 +80,18 @@ def run(options: "Options") -> None:
         if kind == "features":
             _features(options, task)
             return
-        result = (evaluate_retrieval if kind == "retrieval" else evaluate_matching)(task)
+        if kind == "matching":
+            result = evaluate_matching(task)
+        else:
+            result = evaluate_retrieval(task, top=TOP if options.top is None else options.top)
     else:
-        make = cast("Callable[..., Benchmark]", of_kind(kind))
+        make = cast("Callable[..., Benchmark]", benchmarks.of_kind(kind))
         result = evaluate(
             model,
             processor,
             make(options.data, root, samples=vetted.samples),
             max_new_tokens=options.max_new_tokens,
+            num_beams=options.num_beams,
             **given,
         )
     report(replace(result, rejected=vetted.counts), options)
@@ -79,6 +99,8 @@ def run(options: "Options") -> None:
 
 def _features(options: "Options", task: PairTask) -> None:
     """Writes the vectors of all images and texts, and their names in the same order."""
+    from isthmus.cli.eval import say_cut
+
     file, found = task.pairs, task.features()
     options.output.mkdir(parents=True, exist_ok=True)
     tensors = {"images": found.images, "texts": found.texts}
@@ -92,6 +114,7 @@ def _features(options: "Options", task: PairTask) -> None:
         f"{len(file.images)} images, {len(file.texts)} texts: vectors in "
         f"{options.output / FEATURES_FILE}, names in {options.output / NAMES_FILE}"
     )
+    say_cut(task.texts_cut)
 
 
 def _name(path: Path, options: "Options") -> str:

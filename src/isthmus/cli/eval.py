@@ -44,8 +44,13 @@ class Options:
     pair's scores), `features` (vectors in a file), or either of the others, with captions."""
     max_new_tokens: int | None = None
     """Tokens after which an answer is cut off; enough for the longest truth when left out."""
+    num_beams: int = 1
+    """Beams of an answer (BLIP-2 writes captions with 5); 1 takes the likeliest token each time."""
+    top: int | None = None
+    """Candidates of each image and each text that are matched again for `retrieval`, 128 when left
+    out; 0 compares by similarity alone."""
     batch_size: int = 32
-    """Answers written at once."""
+    """Answers written at once; images or texts that are looked at."""
     blind: bool = False
     """Withhold the pictures, to see what the words alone give away."""
     max_bad_share: float = MAX_BAD_SHARE
@@ -63,17 +68,27 @@ def main(arguments: Sequence[str]) -> None:
     from isthmus.evaluation.benchmarks import of_kind
     from isthmus.evaluation.generation import askable
     from isthmus.evaluation.runner import evaluate
+    from isthmus.evaluation.settings import check_counts, check_unused
     from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
     from isthmus.modeling.loading import kind_of
 
     root = options.data.parent if options.image_root is None else options.image_root
     console = plain()
     shown = console if console.is_terminal else None
+    check_counts(1, batch_size=options.batch_size, num_beams=options.num_beams)
+    check_counts(1, max_new_tokens=options.max_new_tokens)
+    check_counts(0, top=options.top)
     if not options.data.is_file():  # it shows before the model is loaded
         raise ValueError(f"the data file {options.data} does not exist")
     if kind_of(options.model) is IsthmusAlignmentConfig:
         _eval_pairs.run(options)
         return
+    if options.benchmark in _eval_pairs.OWN:
+        raise ValueError(
+            f"--benchmark {options.benchmark} is of models that hold images and texts together, "
+            f"and {options.model} answers; name another, or leave it out"
+        )
+    check_unused(options, ["top"], f"{options.model} answers, and finds no images by texts")
     make = cast("Callable[..., Benchmark]", of_kind(options.benchmark or "conversation_file"))
     model, processor = open_model(options.model)
     vetted = vet(
@@ -95,6 +110,7 @@ def main(arguments: Sequence[str]) -> None:
         blind=options.blind,
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
+        num_beams=options.num_beams,
         console=shown,
     )
     report(replace(result, rejected=vetted.counts), options)
@@ -131,4 +147,13 @@ def report(result: "Result", options: Options) -> None:
         )
     if result.num_cut:
         console.print(f"\n{result.num_cut} answers were cut off; --max-new-tokens gives more room.")
+    say_cut(result.texts_cut)
     console.print(f"\nEvery answer with its picture: {options.output / page.REPORT_FILE}")
+
+
+def say_cut(num_texts: int) -> None:
+    """Prints how many texts were held against images without being read to their end."""
+    if num_texts:
+        plain().print(
+            f"\n{num_texts} texts are longer than the model reads; it knows their beginning alone."
+        )

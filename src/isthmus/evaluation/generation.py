@@ -1,6 +1,9 @@
-"""Free answers in batches: greedy, padded, the same whatever shares the batch."""
+"""Free answers in batches: padded, the same whatever shares the batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, final
 
 from jaxtyping import Int
 from torch import Tensor
@@ -10,7 +13,8 @@ from isthmus.data.processor import Processor
 from isthmus.data.sample import Sample
 from isthmus.data.vetting import Check
 from isthmus.evaluation.encoding import image_inputs, padded
-from isthmus.evaluation.requests import Answer, Generate, Locate, split_last_answer
+from isthmus.evaluation.requests import Answer, Generate, Locate, Prompt, split_last_answer
+from isthmus.evaluation.settings import chunks
 from isthmus.geometry.boxes import parse_boxes
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 
@@ -18,16 +22,40 @@ Written = Generate | Locate
 """Requests whose answer is generated text."""
 
 
-def batches(
-    requests: Sequence[Written], processor: Processor, batch_size: int
-) -> list[list[tuple[Written, list[int]]]]:
-    """Returns the requests with their prompt ids, those of like lengths together, longest first.
+@final
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request made ready."""
 
-    The longest first, so that a batch too large for the memory fails at once.
+    request: Written
+    input_ids: list[int]
+    """Its prompt."""
+    limit: int
+    """Tokens of the answer: those that are asked for, or that the language model has positions for
+    where they are fewer."""
+
+
+def batches(
+    requests: Sequence[Written],
+    model: IsthmusForConditionalGeneration,
+    processor: Processor,
+    batch_size: int,
+) -> list[Sequence[Asked]]:
+    """Returns the requests made ready, those of like lengths together, longest first.
+
+    The longest first, so that a batch too large for the memory fails at once. All of a batch have
+    one limit: with room for more tokens, beams may find another answer.
+
+    Raises:
+        Fault: a prompt leaves no room for an answer.
     """
-    encoded = [(request, request.prompt.encode(processor, request.id)) for request in requests]
-    encoded.sort(key=lambda pair: (pair[0].max_new_tokens, len(pair[1])), reverse=True)
-    return [encoded[start : start + batch_size] for start in range(0, len(encoded), batch_size)]
+    asked = [_asked(request, model, processor) for request in requests]
+    asked.sort(key=lambda each: (each.limit, len(each.input_ids)), reverse=True)
+    return [
+        batch
+        for _, alike in groupby(asked, key=lambda each: each.limit)
+        for batch in chunks(list(alike), batch_size)
+    ]
 
 
 def askable(processor: Processor, max_positions: int | None) -> Check:
@@ -40,37 +68,77 @@ def askable(processor: Processor, max_positions: int | None) -> Check:
     return check
 
 
+def check_beams(model: IsthmusForConditionalGeneration, num_beams: int) -> None:
+    """Checks that a model can write with so many beams.
+
+    Raises:
+        ValueError: `generate` cannot repeat its images, which it finds by their places in the text.
+    """
+    config = model.config
+    if num_beams > 1 and config.num_placeholders != config.num_image_tokens:
+        raise ValueError(
+            f"num_beams is {num_beams}, but with the fusion {config.fusion.kind!r} an image has "
+            f"{config.num_placeholders} place in the text for {config.num_image_tokens} visual "
+            "tokens, which transformers cannot repeat for beams; leave it at 1"
+        )
+
+
 def generate(
     model: IsthmusForConditionalGeneration,
     processor: Processor,
-    batch: Sequence[tuple[Written, list[int]]],
+    batch: Sequence[Asked],
+    *,
+    num_beams: int = 1,
 ) -> list[Answer]:
-    """Answers one batch; an answer ends at the first end token or at its own limit.
+    """Answers one batch; an answer ends at the first end token, or at the limit.
 
-    It also ends where the language model's positions do, counted from the longest prompt; a decoder
-    has its own.
+    Args:
+        model: in evaluation mode.
+        processor: of the model.
+        batch: requests of one limit.
+        num_beams: beams of an answer; 1 takes the likeliest token each time.
+    """
+    written = write(
+        model,
+        processor,
+        [(each.request.prompt, each.input_ids) for each in batch],
+        max_new_tokens=batch[0].limit,
+        do_sample=False,
+        num_beams=num_beams,
+    )
+    return [_answer(each.request, *one) for each, one in zip(batch, written, strict=True)]
+
+
+def write(
+    model: IsthmusForConditionalGeneration,
+    processor: Processor,
+    prompts: Sequence[tuple[Prompt, list[int]]],
+    **how: Any,
+) -> list[tuple[str, bool]]:
+    """Returns what a model writes after each prompt, and whether it ended it itself.
+
+    Args:
+        model: in evaluation mode.
+        processor: of the model.
+        prompts: with their token ids.
+        **how: as of `GenerationConfig`.
 
     Raises:
-        ValueError: a prompt leaves no room for an answer.
+        ValueError: nothing would end an answer.
     """
-    pad = processor.tokenizer.pad_token_id or 0
-    input_ids, attention_mask = padded([ids for _, ids in batch], pad, processor)
-    ends = end_tokens(model, processor)
-    written = model.generate(
+    pad, ends = processor.tokenizer.pad_token_id or 0, end_tokens(model, processor)
+    input_ids, attention_mask = padded([ids for _, ids in prompts], pad, processor)
+    generated = model.generate(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),
-        **image_inputs(model, processor, [request.prompt for request, _ in batch]),
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=_room(model, processor, batch),
+        **image_inputs(model, processor, [prompt for prompt, _ in prompts]),
         eos_token_id=sorted(ends),
         pad_token_id=pad,
+        **how,
     )
     return [
-        _answer(request, ids, ends, processor)
-        for (request, _), ids in zip(
-            batch, new_tokens(written, input_ids, processor).tolist(), strict=True
-        )
+        _until_end(ids, ends, processor)
+        for ids in new_tokens(generated, input_ids, processor).tolist()
     ]
 
 
@@ -130,25 +198,21 @@ def room_after(
     return context - shared
 
 
-def _room(
-    model: IsthmusForConditionalGeneration,
-    processor: Processor,
-    batch: Sequence[tuple[Written, list[int]]],
-) -> int:
-    """Returns how many tokens may be written: as many as are asked for, if there are positions."""
-    asked = max(request.max_new_tokens for request, _ in batch)
-    request, prompt = max(batch, key=lambda pair: len(pair[1]))
-    room = room_after(prompt, model.config.max_positions, processor, request.id)
-    return asked if room is None else min(asked, room)
+def _asked(request: Written, model: IsthmusForConditionalGeneration, processor: Processor) -> Asked:
+    ids = request.prompt.encode(processor, request.id)
+    room = room_after(ids, model.config.max_positions, processor, request.id)
+    limit = request.max_new_tokens if room is None else min(request.max_new_tokens, room)
+    return Asked(request=request, input_ids=ids, limit=limit)
 
 
-def _answer(
-    request: Written, ids: Sequence[int], ends: frozenset[int], processor: Processor
-) -> Answer:
-    allowed = ids[: request.max_new_tokens]
-    end = next((place for place, token in enumerate(allowed) if token in ends), None)
-    text = processor.tokenizer.decode(allowed[:end], skip_special_tokens=True).strip()
-    finished = end is not None
+def _until_end(ids: Sequence[int], ends: frozenset[int], processor: Processor) -> tuple[str, bool]:
+    """Returns the text of tokens up to the first that ends it, and whether there is one."""
+    end = next((place for place, token in enumerate(ids) if token in ends), None)
+    text = processor.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+    return text, end is not None
+
+
+def _answer(request: Written, text: str, finished: bool) -> Answer:
     if isinstance(request, Generate):
         return Answer(id=request.id, text=text, finished=finished)
     parsed = parse_boxes(text, request.size, request.digits)

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from isthmus.data.images import as_seen, opened
+from isthmus.evaluation.mode import measured
 from isthmus.evaluation.retrieval import extract_features, match_pairs
 from isthmus.modeling import fingerprint
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
@@ -39,6 +40,11 @@ class Judge(Protocol):
         """What decides the scores: the kind, and the fingerprint of the weights."""
         ...
 
+    @property
+    def name(self) -> str | None:
+        """Folder or hub id of the model; None or empty where it came from none."""
+        ...
+
 
 @final
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class Matching:
         """As `Judge`."""
         return {"by": "match", "weights": fingerprint.of_weights(self.model.state_dict())}
 
+    @property
+    def name(self) -> str | None:
+        """As `Judge`."""
+        return self.model.name_or_path
+
 
 @final
 @dataclass(frozen=True)
@@ -83,6 +94,11 @@ class Similarity:
     def identity(self) -> dict[str, str]:
         """As `Judge`."""
         return {"by": "similarity", "weights": fingerprint.of_weights(self.model.state_dict())}
+
+    @property
+    def name(self) -> str | None:
+        """As `Judge`."""
+        return self.model.name_or_path
 
 
 @final
@@ -125,19 +141,24 @@ class TwoTowers:
             ) from error
         return cls(model, images, tokenizer)
 
-    @torch.inference_mode()
     def scores(
         self, images: Sequence[Path], texts: Sequence[str], pairs: Int[Tensor, "pairs 2"]
     ) -> list[float]:
         """Compares each pair."""
-        seen = _unit(self.model.get_image_features(**self._pixels(images)))
-        read = _unit(self.model.get_text_features(**self._words(texts)))
+        with measured(self.model):
+            seen = _unit(self.model.get_image_features(**self._pixels(images)))
+            read = _unit(self.model.get_text_features(**self._words(texts)))
         return (seen[pairs[:, 0]] * read[pairs[:, 1]]).sum(-1).tolist()
 
     @property
     def identity(self) -> dict[str, str]:
         """As `Judge`."""
         return {"by": "two towers", "weights": fingerprint.of_weights(self.model.state_dict())}
+
+    @property
+    def name(self) -> str | None:
+        """As `Judge`."""
+        return self.model.name_or_path
 
     def _pixels(self, paths: Sequence[Path]) -> Any:
         pictures = []

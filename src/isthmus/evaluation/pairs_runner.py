@@ -18,6 +18,8 @@ from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result, recipe_facts
 from isthmus.evaluation.retrieval import Features, extract_features, match_pairs, rerank
 from isthmus.evaluation.scores import SampleRow, mean_scores
+from isthmus.evaluation.settings import check_counts
+from isthmus.evaluation.sights import ROOM, Sights
 from isthmus.modeling import fingerprint
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
@@ -76,23 +78,42 @@ class PairTask:
         """
         return PairFile(self.samples)
 
-    def features(self) -> Features:
-        """Returns images and texts as vectors."""
+    @cached_property
+    def texts_cut(self) -> int:
+        """Texts of which the model reads the beginning alone."""
+        return self.processor.num_cut(self.pairs.texts)
+
+    def features(self, sights: Sights | None = None) -> Features:
+        """Returns images and texts as vectors.
+
+        Args:
+            sights: looks at the images.
+        """
         return extract_features(
             self.model,
             self.processor,
             images=self.pairs.images,
             texts=self.pairs.texts,
             batch_size=self.batch_size,
+            sights=sights,
             console=self.console,
         )
 
-    def similarities(self) -> Float[Tensor, "images batch"]:
-        """Returns the cosine of every image with every text."""
-        return self.features().similarities().float().cpu()
+    def similarities(self, sights: Sights) -> Float[Tensor, "images batch"]:
+        """Returns the cosine of every image with every text.
 
-    def match(self, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs 2"]:
-        """Returns the logits of pairs of the number of an image and that of a text."""
+        Args:
+            sights: looks at the images.
+        """
+        return self.features(sights).similarities().float().cpu()
+
+    def match(self, pairs: Int[Tensor, "pairs 2"], sights: Sights) -> Float[Tensor, "pairs 2"]:
+        """Returns the logits of pairs.
+
+        Args:
+            pairs: numbers of an image and of a text.
+            sights: looks at the images.
+        """
         return match_pairs(
             self.model,
             self.processor,
@@ -100,6 +121,7 @@ class PairTask:
             texts=self.pairs.texts,
             pairs=pairs,
             batch_size=self.batch_size,
+            sights=sights,
             console=self.console,
         )
 
@@ -140,6 +162,7 @@ class PairTask:
                 samples_per_second=len(rows) / seconds,
                 peak_memory_gb=peak_memory_gb(),
             ),
+            texts_cut=self.texts_cut,
         )
 
 
@@ -151,10 +174,17 @@ def evaluate_retrieval(task: PairTask, *, top: int = TOP) -> Result:
     Args:
         task: model and pairs.
         top: candidates that are matched for each image and each text; 0 matches none.
+
+    Raises:
+        ValueError: there are to be fewer than none.
     """
+    check_counts(0, top=top)
     start = time.perf_counter()
-    truth, similarities = task.pairs.truth, task.similarities()
-    by_image, by_text = rerank(similarities, task.match, top=top) if top else (similarities,) * 2
+    sights = Sights(task.model, task.processor, room=ROOM if top else 0)
+    truth, similarities = task.pairs.truth, task.similarities(sights)
+    by_image = by_text = similarities
+    if top:
+        by_image, by_text = rerank(similarities, lambda pairs: task.match(pairs, sights), top=top)
     rows = [
         *_rows(task.pairs, BY_IMAGE, truth, by_image, similarities),
         *_rows(task.pairs, BY_TEXT, truth.T, by_text.T, similarities.T),
@@ -165,9 +195,10 @@ def evaluate_retrieval(task: PairTask, *, top: int = TOP) -> Result:
 def evaluate_matching(task: PairTask) -> Result:
     """Scores each pair of the samples: the probability of a match, and the similarity."""
     start = time.perf_counter()
-    given, similarities = task.pairs, task.similarities()
+    sights = Sights(task.model, task.processor, room=ROOM)
+    given, similarities = task.pairs, task.similarities(sights)
     numbers = given.truth.nonzero()
-    probabilities = task.match(numbers).softmax(dim=1)[:, 1].tolist()
+    probabilities = task.match(numbers, sights).softmax(dim=1)[:, 1].tolist()
     rows = [
         SampleRow(
             id=f"pair-{number}",

@@ -56,7 +56,7 @@ class Prompt:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Asks for free text, decoded greedily."""
+    """Asks for free text."""
 
     id: str
     prompt: Prompt

@@ -47,6 +47,9 @@ class Provenance:
     blind: bool = False
     """Whether the pictures were withheld."""
 
+    num_beams: int = 1
+    """Beams of an answer that was written."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,8 @@ class Result:
     """The same metrics for answers that did not come from the model, by baseline."""
     rejected: Mapping[str, int] = field(default_factory=dict)
     """Rows of the file that could not be asked about, by reason."""
+    texts_cut: int = 0
+    """Texts that were held against images, of which only the beginning was read."""
 
     def beside(self, name: str, metrics: Mapping[str, Score]) -> "Result":
         """Returns the result with one more baseline, such as the blind model's metrics.
@@ -116,6 +121,7 @@ class Result:
             "baselines": {name: _full(metrics) for name, metrics in self.baselines.items()},
             "headline": self.headline,
             "answers_cut": self.num_cut,
+            "texts_cut": self.texts_cut,
             "rejected": dict(self.rejected),
             "configs": {self.benchmark: {"task": self.benchmark, "output_type": "mixed"}},
             "versions": {self.benchmark: 1},

@@ -7,7 +7,7 @@ whichever of the two asked.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, final
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from isthmus.data.views import read_views
+from isthmus.evaluation.mode import measured
+from isthmus.evaluation.settings import check_counts, chunks
+from isthmus.evaluation.sights import Sights
 from isthmus.modeling import alignment
-from isthmus.modeling.alignment import SeenImages, Texts
+from isthmus.modeling.alignment import Texts
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment, similarity
 from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
 
-ItemT = TypeVar("ItemT")
 Matcher = Callable[[Tensor], Tensor]
 """Pairs of the number of an image and that of a text, to logits: [no match, match]."""
 
@@ -47,6 +48,7 @@ def extract_features(
     images: Sequence[Path],
     texts: Sequence[str],
     batch_size: int = 32,
+    sights: Sights | None = None,
     console: Console | None = None,
 ) -> Features:
     """Returns images and texts as vectors.
@@ -57,25 +59,28 @@ def extract_features(
         images: files.
         texts: to be compared with them.
         batch_size: images or texts at once.
+        sights: looks at the images, and may keep what it sees for another pass.
         console: where a bar shows how far it is.
 
     Raises:
+        ValueError: the batch size is below one.
         Fault: a file is no image that can be read.
     """
+    look = sights or Sights(model, processor)
     seen: list[Tensor] = []
-    with torch.inference_mode():
+    with measured(model):
         for paths in track(
-            _batches(images, batch_size),
+            chunks(images, batch_size),
             description="looking at images",
             console=console,
             transient=True,
             disable=console is None,
         ):
-            states, _ = model.queries(_seen(model, processor, paths))
+            states, _ = model.queries(look(paths))
             seen.append(model.image_embeds(states))
         words = [
             model.text_embeds(alignment.texts(model.qformer, _texts(model, processor, lines)))
-            for lines in _batches(texts, batch_size)
+            for lines in chunks(texts, batch_size)
         ]
         return Features(images=torch.cat(seen), texts=torch.cat(words))
 
@@ -88,6 +93,7 @@ def match_pairs(
     texts: Sequence[str],
     pairs: Int[Tensor, "pairs 2"],
     batch_size: int = 32,
+    sights: Sights | None = None,
     console: Console | None = None,
 ) -> Float[Tensor, "pairs 2"]:
     """Returns the logits of pairs: [no match, match].
@@ -99,13 +105,20 @@ def match_pairs(
         texts: that they may belong to.
         pairs: number of an image, number of a text.
         batch_size: texts that an image is read with at once.
+        sights: looks at the images, and may have seen them before.
         console: where a bar shows how far it is.
+
+    Raises:
+        ValueError: the batch size is below one.
+        Fault: a file is no image that can be read.
     """
+    look = sights or Sights(model, processor)
+    check_counts(1, batch_size=batch_size)
     found = torch.zeros(len(pairs), 2)
     by_image = pairs[:, 0].argsort(stable=True)
     groups = by_image.split(torch.bincount(pairs[:, 0], minlength=len(images)).tolist())
     asked = [(path, group) for path, group in zip(images, groups, strict=True) if len(group)]
-    with torch.inference_mode():
+    with measured(model):
         for path, group in track(
             asked,
             description="matching",
@@ -113,7 +126,7 @@ def match_pairs(
             transient=True,
             disable=console is None,
         ):
-            seen = _seen(model, processor, [path])
+            seen = look([path])
             for part in group.split(batch_size):
                 lines = [texts[number] for number in pairs[part, 1].tolist()]
                 given = _texts(model, processor, lines)
@@ -153,18 +166,7 @@ def rerank(
     return torch.where(is_asked, scores, last), torch.where(is_asking, scores, last)
 
 
-def _seen(
-    model: IsthmusForAlignment, processor: IsthmusAlignmentProcessor, paths: Sequence[Path]
-) -> SeenImages:
-    pixels = torch.cat([read_views(path, processor) for path in paths])
-    return model.see(model.encode_images(pixels.to(model.device)))
-
-
 def _texts(
     model: IsthmusForAlignment, processor: IsthmusAlignmentProcessor, lines: Sequence[str]
 ) -> Texts:
     return Texts(**{n: value.to(model.device) for n, value in processor.texts(lines).items()})
-
-
-def _batches(values: Sequence[ItemT], size: int) -> list[Sequence[ItemT]]:
-    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
@@ -14,9 +13,12 @@ from isthmus.evaluation import generation, likelihood
 from isthmus.evaluation.benchmark import Benchmark
 from isthmus.evaluation.captions import caption_requests
 from isthmus.evaluation.memory import peak_memory_gb
+from isthmus.evaluation.mode import measured
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
 from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result, recipe_facts
+from isthmus.evaluation.settings import check_counts
 from isthmus.modeling import fingerprint
+from isthmus.modeling.captioning import longest_caption
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_alignment import IsthmusAlignmentProcessor
@@ -32,6 +34,7 @@ def evaluate(
     blind: bool = False,
     seed: int = 0,
     max_new_tokens: int | None = None,
+    num_beams: int = 1,
     console: Console | None = None,
 ) -> Result:
     """Runs a benchmark on a model.
@@ -47,11 +50,15 @@ def evaluate(
         seed: Of the bootstrap.
         max_new_tokens: Tokens after which every answer is cut off; None leaves it to the
             benchmark, which gives room for its longest true one.
+        num_beams: Beams of an answer that is written; 1 takes the likeliest token each time.
         console: Where to show a progress bar; None shows none.
 
     Raises:
-        ValueError: the limit leaves no room for an answer, or a conversation cannot be encoded.
+        ValueError: the limit leaves no room for an answer, or a conversation cannot be encoded, or
+            a model without a language model is asked for more than captions.
     """
+    if isinstance(model, IsthmusForAlignment):
+        _check_captions(model, blind=blind, max_new_tokens=max_new_tokens)
     requests = benchmark.requests(
         lambda text: len(processor.tokenizer(text, add_special_tokens=False)["input_ids"])
     )
@@ -60,11 +67,24 @@ def evaluate(
     start = time.perf_counter()
     if isinstance(model, IsthmusForAlignment):
         assert isinstance(processor, IsthmusAlignmentProcessor)
-        answers = _captions(model, processor, requests, batch_size=batch_size, console=console)
+        answers = _captions(
+            model,
+            processor,
+            requests,
+            batch_size=batch_size,
+            num_beams=num_beams,
+            console=console,
+        )
     else:
         assert isinstance(processor, Processor)
         answers = answer(
-            model, processor, requests, batch_size=batch_size, blind=blind, console=console
+            model,
+            processor,
+            requests,
+            batch_size=batch_size,
+            blind=blind,
+            num_beams=num_beams,
+            console=console,
         )
     seconds = time.perf_counter() - start
     scores = benchmark.score(answers, seed=seed)
@@ -87,6 +107,7 @@ def evaluate(
                 for name, part in model.parts().items()
             },
             blind=blind,
+            num_beams=num_beams,
         ),
         cost=Cost(
             seconds=seconds,
@@ -103,13 +124,17 @@ def answer(
     *,
     batch_size: int = 32,
     blind: bool = False,
+    num_beams: int = 1,
     console: Console | None = None,
 ) -> dict[str, Answer]:
     """Answers requests in batches; no answer depends on the others or on the size of a batch.
 
     Raises:
-        ValueError: two requests share an id, or a conversation cannot be encoded.
+        ValueError: two requests share an id, a conversation cannot be encoded, a count is below
+            one, or the model cannot write with beams.
     """
+    check_counts(1, batch_size=batch_size, num_beams=num_beams)
+    generation.check_beams(model, num_beams)
     if len({request.id for request in requests}) != len(requests):
         raise ValueError("two requests share an id; expected every id once, since answers go by it")
     if blind:
@@ -117,22 +142,17 @@ def answer(
     written = [r for r in requests if isinstance(r, Generate | Locate)]
     judged = [r for r in requests if isinstance(r, Choose | Rank)]
     answers: dict[str, Answer] = {}
-    was_training = model.training
-    model.eval()
     shown = console or Console(quiet=True)
-    try:
-        with Progress(console=shown, transient=True) as bar, torch.inference_mode():
-            task = bar.add_task("answering", total=len(requests))
-            for batch in generation.batches(written, processor, batch_size):
-                given = generation.generate(model, processor, batch)
-                answers.update((one.id, one) for one in given)
-                bar.advance(task, len(given))
-            for group in likelihood.batches(judged, processor, batch_size):
-                given = likelihood.judge(model, processor, group, batch_size)
-                answers.update((one.id, one) for one in given)
-                bar.advance(task, len(given))
-    finally:
-        model.train(was_training)
+    with Progress(console=shown, transient=True) as bar, measured(model):
+        task = bar.add_task("answering", total=len(requests))
+        for batch in generation.batches(written, model, processor, batch_size):
+            given = generation.generate(model, processor, batch, num_beams=num_beams)
+            answers.update((one.id, one) for one in given)
+            bar.advance(task, len(given))
+        for group in likelihood.batches(judged, processor, batch_size):
+            given = likelihood.judge(model, processor, group, batch_size)
+            answers.update((one.id, one) for one in given)
+            bar.advance(task, len(given))
     return answers
 
 
@@ -142,15 +162,33 @@ def _captions(
     requests: Sequence[Request],
     *,
     batch_size: int,
+    num_beams: int,
     console: Console | None,
 ) -> dict[str, Answer]:
     shown = console or Console(quiet=True)
     with Progress(console=shown, transient=True) as bar:
-        written = caption_requests(model, processor, requests, batch_size=batch_size)
+        written = caption_requests(
+            model, processor, requests, batch_size=batch_size, num_beams=num_beams
+        )
         return {
             each.id: each
             for each in bar.track(written, total=len(requests), description="answering")
         }
+
+
+def _check_captions(model: IsthmusForAlignment, *, blind: bool, max_new_tokens: int | None) -> None:
+    """Checks that nothing is asked of a captioner that it would ignore."""
+    if blind:
+        raise ValueError(
+            "without pictures, a model that holds images and texts together has nothing to write "
+            "captions of; leave out blind"
+        )
+    longest = longest_caption(model)
+    if max_new_tokens is not None and max_new_tokens > longest:
+        raise ValueError(
+            f"max_new_tokens is {max_new_tokens}; the model has learned captions of {longest} "
+            "tokens at most, so give as many or fewer"
+        )
 
 
 def _limited(request: Request, max_new_tokens: int) -> Request:

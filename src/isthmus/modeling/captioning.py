@@ -24,6 +24,14 @@ from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 
 
+def longest_caption(model: IsthmusForAlignment) -> int:
+    """Returns how many tokens a caption may have, its end mark included: as many as were learned.
+
+    One of `max_caption_tokens` is the mark before a caption.
+    """
+    return model.config.max_caption_tokens - 1
+
+
 @torch.no_grad()
 def write_captions(
     model: IsthmusForAlignment, seen: SeenImages, *, max_new_tokens: int = 30, **settings: Any
@@ -35,8 +43,17 @@ def write_captions(
         seen: an image for each caption; a caption more for each further sequence asked for.
         max_new_tokens: longest caption, its end mark included.
         **settings: as of `GenerationConfig` (beams, sampling, lengths).
+
+    Raises:
+        ValueError: the text side has no positions for so long a caption.
     """
     config = model.config
+    room = alignment.words_of(model.qformer).positions.num_embeddings
+    if not 1 <= max_new_tokens <= room:
+        raise ValueError(
+            f"max_new_tokens is {max_new_tokens}; expected 1 to {room}, the positions of the "
+            "Q-Former's text side"
+        )
     states, past = model.queries(seen)
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(past):

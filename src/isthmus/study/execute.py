@@ -8,7 +8,7 @@ from rich.console import Console
 from isthmus.data.sample import Sample
 from isthmus.evaluation import results
 from isthmus.evaluation.benchmark import Benchmark
-from isthmus.evaluation.pairs_runner import PairTask, evaluate_retrieval
+from isthmus.evaluation.pairs_runner import PairFile, PairTask, evaluate_retrieval
 from isthmus.evaluation.runner import evaluate
 from isthmus.modeling.loading import load, load_alignment
 from isthmus.study.run import Execute
@@ -64,7 +64,11 @@ def train_and_retrieve(
         top: Candidates that are matched for each image and each text.
         batch_size: Of the evaluation.
         console: Where both are shown; None is silent.
+
+    Raises:
+        Fault: A sample shows no image, or several.
     """
+    PairFile(samples)  # what is wrong with them shows before anything is trained
     shown = console or Console(quiet=True)
 
     def execute(recipe: Recipe, folder: Path) -> None:

@@ -49,7 +49,7 @@ def framed(item: Item, asking: Asking) -> Item:
 
 @lru_cache(4096)
 def _info(clip: Path, size: int, mtime_ns: int) -> ClipInfo:
-    """Returns what a clip is, which takes reading it to its end, and it is drawn again and again."""
+    """Returns what a clip is; that takes reading it to its end, and it is drawn many times."""
     return clip_info(clip)
 
 
