@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedConfig
 
+_PUBLISHED = Path(__file__).parent / "published"
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
@@ -30,3 +31,15 @@ def read_config(name: str) -> PreTrainedConfig:
             "transformers model wrote"
         )
     return AutoConfig.from_pretrained(name)
+
+
+def published(name: str) -> str:
+    """Returns the folder in which we keep a published part's configuration, or the name itself.
+
+    There are no weights in it: it serves to plan and to build without the hub.
+
+    Args:
+        name: local folder or hub id.
+    """
+    folder = _PUBLISHED / name.replace("/", "--")
+    return str(folder) if _HUB_ID.fullmatch(name) and folder.is_dir() else name

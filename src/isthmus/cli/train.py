@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from isthmus.cli._console import plain
+from isthmus.cli._overrides import overridden
 
 if TYPE_CHECKING:
     from isthmus.training.stage import Recipe
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     # Help on a named recipe shows that recipe's fields; help alone shows these options.
     asks_help = bool({"-h", "--help"} & set(arguments))
     if asks_help and not arguments[0].startswith("-"):
-        _override(_chosen(arguments[0]), ["--help"], arguments[0])
+        overridden(_chosen(arguments[0]), ["--help"], prog=f"isthmus train {arguments[0]}")
     options, overrides = tyro.cli(
         Options,
         args=arguments,
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
     from isthmus.cli._recipe import with_files
 
     chosen = _chosen(options.recipe, options.connector, options.fusion, options.chat_template)
-    recipe = _override(chosen, overrides, options.recipe)
+    recipe = overridden(chosen, overrides, prog=f"isthmus train {options.recipe}")
     recipe = with_files(
         recipe,
         options.data,
@@ -124,14 +125,3 @@ def _chosen(
         )
     model: Any = recipe.model
     return replace(recipe, model=replace(model, **given)) if given else recipe
-
-
-def _override(recipe: "Recipe", overrides: Sequence[str], name: str) -> "Recipe":
-    return tyro.cli(
-        type(recipe),
-        args=overrides,
-        default=recipe,
-        prog=f"isthmus train {name}",
-        # A recipe has one value per field; choosing among classes is what recipe.json is for.
-        config=(tyro.conf.AvoidSubcommands,),
-    )

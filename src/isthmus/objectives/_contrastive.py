@@ -1,8 +1,9 @@
 """ITC: an image and its text are more alike than either is to any other of the batch."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -69,11 +70,17 @@ def compare(
         gradient: whether what is compared with gets one.
     """
     # Over the temperature, the eight bits of bfloat16 would tell similarities of 0.004 apart.
-    with torch.autocast(images.device.type, enabled=False):
+    with _without_autocast(images.device.type):
         images, words, temperature = images.float(), words.float(), temperature.float()
         texts = similarity(images, gathered(words, sizes, gradient=gradient))
         pictures = similarity(gathered(images, sizes, gradient=gradient), words).T
         return Similarities(image_to_text=texts / temperature, text_to_image=pictures / temperature)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    # The meta device, on which costs are planned, has no autocast.
+    has_it = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if has_it else nullcontext()
 
 
 def contrastive_loss(

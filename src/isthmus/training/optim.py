@@ -35,7 +35,7 @@ def build_optimizer(parts: Parts, trained: Sequence[Part], schedule: Schedule) -
             lr, decay = part.lr * factor, schedule.weight_decay if decays else 0.0
             groups.append({"params": chosen, "lr": lr, PEAK: lr, "weight_decay": decay})
     # One kernel for all parameters: for small models, a loop over them costs more than the update.
-    return AdamW(groups, betas=schedule.betas, fused=True)
+    return AdamW(groups, betas=schedule.betas, eps=schedule.eps, fused=True)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:

@@ -28,6 +28,8 @@ class Schedule(Config):
     """Of parameters with two or more axes; norms and biases have none."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of AdamW's moments."""
+    eps: float = 1e-8
+    """What AdamW adds to the root of the second moment."""
     clip: float | None = 1.0
     """Largest norm of the gradient; None does not clip."""
 

@@ -1,0 +1,322 @@
+"""What a run will cost, found out before a weight is loaded.
+
+The model of each stage is built on the meta device, and a step of it is taken there, forward and
+backward: torch's own counter counts its operations, and what is alive at once is its memory. What
+is assumed is the length of texts, and the share of a device's figures that training gets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from isthmus.axes import Batch
+from isthmus.language.backbone import text_config_of
+from isthmus.language.tokenizer import IMAGE_TOKEN
+from isthmus.microworld.towers import located
+from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
+from isthmus.modeling.configuration_isthmus import IsthmusConfig
+from isthmus.modeling.configuration_vision import portable, vision_fields
+from isthmus.modeling.lora import add_lora
+from isthmus.modeling.modeling_alignment import IsthmusForAlignment
+from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
+from isthmus.pretrained import published
+from isthmus.study.devices import Device
+from isthmus.study.shapes import Shapes, fused_attention
+from isthmus.training.feature_formats import FeatureFormat
+from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
+from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.stage import MicroworldData, Recipe, Stage
+from isthmus.training.step import Trainee
+
+GIB = 1 << 30
+KEPT_CHECKPOINTS = 3
+"""The newest two, and the best one."""
+_MOMENTS = 2
+"""Numbers that AdamW keeps for each that learns."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Assumed:
+    """What a plan cannot know."""
+
+    text_tokens: int = 128
+    """Of a sample, question and answer together; half of them are learned."""
+    images: int = 1
+    """Of a sample, or frames of its clip."""
+    samples: int | None = None
+    """Of the data, where a stage counts epochs; None asks the recipe."""
+    devices: int = 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """The cost of a stage."""
+
+    name: str
+    parameters: Mapping[str, int]
+    """By part."""
+    trained: Mapping[str, int]
+    """Those of them that learn."""
+    visual_tokens: int
+    """Of an image; of a model without a language model, its queries."""
+    flops_per_sample: float
+    """Forward and backward, of a step that reads the pixels or what the tower saw of them."""
+    tower_flops_per_image: float
+    """Forward alone; where the feature store is used, each image costs it once."""
+    batch_per_device: int
+    """Samples computed at once."""
+    peak_memory_gb: float
+    """Of a device: weights, gradients, moments and activations; not what the kernels themselves and
+    the allocator take."""
+    step_seconds: float
+    steps: int | None
+    """None where nobody knows how many samples there are."""
+    hours: float | None
+    checkpoint_gb: float
+    """On disk, of all checkpoints that are kept."""
+    feature_store_gb: float | None
+    """On disk; None where there is none, or nobody knows how many images there are."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The cost of a run."""
+
+    recipe: str
+    stages: tuple[StagePlan, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the plan as JSON-able values: of the last stage, of the whole, and by stage."""
+        last = self.stages[-1]
+        hours = [stage.hours for stage in self.stages]
+        known = [each for each in hours if each is not None]
+        return {
+            "recipe": self.recipe,
+            "parameters": dict(last.parameters),
+            "visual_tokens": last.visual_tokens,
+            "flops_per_sample": last.flops_per_sample,
+            "peak_memory_gb": max(stage.peak_memory_gb for stage in self.stages),
+            "step_seconds": last.step_seconds,
+            "total_hours": sum(known) if len(known) == len(hours) else None,
+            "stages": [asdict(stage) for stage in self.stages],
+        }
+
+
+def plan(recipe: Recipe, device: Device, assumed: Assumed | None = None) -> Plan:
+    """Returns what a recipe costs; no weights are loaded, and no data are read.
+
+    Args:
+        recipe: to be planned.
+        device: on which it will run.
+        assumed: what cannot be known.
+
+    Raises:
+        ValueError: a part's configuration cannot be had.
+    """
+    assumed = assumed or Assumed()
+    stages = [_planned(recipe, n, device, assumed) for n in range(len(recipe.stages))]
+    return Plan(recipe=recipe.name, stages=tuple(stages))
+
+
+def architecture(config: ModelConfig | AlignmentConfig) -> IsthmusConfig | IsthmusAlignmentConfig:
+    """Returns the architecture of a recipe's model, of which no weight is needed."""
+    images: dict[str, Any] = {
+        "vision_layer": config.vision_layer,
+        "vision_prefix": config.vision_prefix,
+        "image_size": config.image_size,
+        "image_resize": config.image_resize,
+    }
+    vision = published(located(config.vision))
+    if isinstance(config, AlignmentConfig):
+        return IsthmusAlignmentConfig(
+            **vision_fields(vision, **images),
+            qformer_config=config.qformer.to_dict(),
+            d_embedding=config.d_embedding,
+            max_caption_tokens=config.max_caption_tokens,
+            pad_token_id=0,
+            cls_token_id=1,
+            bos_token_id=2,
+            eos_token_id=3,
+        )
+    beside = [
+        type(each)(name=published(located(each.name)), layer=each.layer, image_size=each.image_size)
+        for each in config.towers_beside()
+    ]
+    text = text_config_of(published(located(config.language)))
+    return IsthmusConfig(
+        **vision_fields(vision, beside=beside, max_tiles=config.max_tiles, **images),
+        text_config=portable(text),
+        connector_config=config.connector.to_dict(),
+        visual_fusion_config=config.fusion.to_dict(),
+        image_token=IMAGE_TOKEN,
+        image_token_id=text.vocab_size,
+    )
+
+
+def on_meta(
+    config: IsthmusConfig | IsthmusAlignmentConfig,
+) -> IsthmusForConditionalGeneration | IsthmusForAlignment:
+    """Returns a model without weights."""
+    with torch.device("meta"):
+        if isinstance(config, IsthmusAlignmentConfig):
+            return IsthmusForAlignment(config)
+        return IsthmusForConditionalGeneration(config)
+
+
+def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> StagePlan:
+    stage, schedule = recipe.stages[number], recipe.stages[number].schedule
+    model: Any = on_meta(architecture(recipe.models[number]))
+    trainee = Trainee(model, stage.objectives)
+    parts = trainee.parts()
+    for part in (p for s in recipe.since(number) for p in s.train if p.name in parts):
+        if part.lora:
+            with torch.device("meta"):
+                add_lora(parts[part.name], part.lora)
+    rows = freeze_and_thaw(parts, stage.train)
+    set_modes(trainee, parts, stage.train)
+    least = max(objective.least_samples for objective in stage.objectives)
+    at_once = ceil(schedule.batch_size / (schedule.accumulation * assumed.devices))
+    flops = _flops(trainee, stage, _batch(model, stage, least, assumed)) / least
+    samples = _num_samples(stage, assumed)
+    steps = schedule.steps
+    if steps is None and samples is not None:
+        steps = ceil(samples / schedule.batch_size) * (schedule.epochs or 0)
+    rate = device.teraflops * 1e12 * device.share * assumed.devices
+    seconds = schedule.batch_size * flops / rate
+    seen = _tower_flops(model)
+    stored = samples * assumed.images if stage.feature_store and samples is not None else None
+    tower_hours = 0.0 if stored is None else stored * seen / rate / 3600
+    learned = sum(row.trainable for row in rows)
+    format_ = FeatureFormat.of(stage.feature_dtype, getattr(torch, stage.dtype))
+    states = _states_shape(model)
+    return StagePlan(
+        name=stage.name,
+        parameters={row.part: row.parameters for row in rows},
+        trained={row.part: row.trainable for row in rows},
+        visual_tokens=_visual_tokens(model),
+        flops_per_sample=flops,
+        tower_flops_per_image=seen,
+        batch_per_device=at_once,
+        peak_memory_gb=_memory(trainee, stage, _batch(model, stage, at_once, assumed)) / 1e9,
+        step_seconds=seconds,
+        steps=steps,
+        hours=None if steps is None else steps * seconds / 3600 + tower_hours,
+        checkpoint_gb=learned * 4 * (1 + _MOMENTS) * KEPT_CHECKPOINTS / 1e9,
+        feature_store_gb=None if stored is None else stored * format_.num_bytes(*states) / 1e9,
+    )
+
+
+def _visual_tokens(model: Any) -> int:
+    if isinstance(model, IsthmusForAlignment):
+        return model.config.qformer.num_queries
+    return model.config.num_image_tokens
+
+
+def _states_shape(model: Any) -> tuple[int, int]:
+    """Returns how many vectors the tower gives of an image, and their width."""
+    with Shapes(), torch.no_grad():
+        states = model.encode_images(_pixels(model, 1)).states
+    return states.shape[1], states.shape[2]
+
+
+def _tower_flops(model: Any) -> float:
+    with Shapes(), _counting() as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model.encode_images(_pixels(model, 1))
+    return counter.get_total_flops()
+
+
+def _flops(trainee: Trainee, stage: Stage, batch: Batch) -> float:
+    """Returns the operations of a step; attention is counted as its products."""
+    recomputed = recomputed_layers(trainee, enabled=stage.gradient_checkpointing)
+    with Shapes(), _counting() as counter, sdpa_kernel(SDPBackend.MATH), recomputed:
+        _step(trainee, batch)
+    return counter.get_total_flops()
+
+
+def _memory(trainee: Trainee, stage: Stage, batch: Batch) -> int:
+    """Returns the bytes that a step needs at once."""
+    weights = [*trainee.parameters(), *trainee.buffers()]
+    learned = [p for p in trainee.parameters() if p.requires_grad]
+    moments = sum(_MOMENTS * 4 * p.numel() for p in learned)
+    whole = sum(each.numel() * each.element_size() for each in weights)
+    half = getattr(torch, stage.dtype) if stage.dtype != "float32" else None
+    # Autocast does not know shapes: weights in half precision compute the same activations.
+    if half is not None:
+        trainee.to(half)
+    shapes = Shapes([*trainee.parameters(), *trainee.buffers()])
+    begun = shapes.bytes
+    with (
+        shapes,
+        fused_attention(),
+        recomputed_layers(trainee, enabled=stage.gradient_checkpointing),
+    ):
+        _step(trainee, batch)
+    trainee.float()
+    copies = 0 if half is None else sum(p.numel() * half.itemsize for p in learned)
+    return whole + moments + copies + shapes.most_bytes - begun
+
+
+def _step(trainee: Trainee, batch: Batch) -> None:
+    total, _, _ = trainee(batch, [1.0] * len(trainee.weights))
+    if total.requires_grad:
+        total.backward()
+    trainee.zero_grad()
+
+
+def _batch(model: Any, stage: Stage, size: int, assumed: Assumed) -> Batch:
+    """Returns samples of the assumed lengths; pixels have no content."""
+    images = 0 if stage.blind else assumed.images
+    shown: dict[str, Any] = {}
+    if images and stage.feature_store:
+        shown["patch_features"] = torch.empty(size * images, *_states_shape(model), device="meta")
+    elif images:
+        shown["pixel_values"] = _pixels(model, size * images)
+    config = model.config
+    if isinstance(model, IsthmusForAlignment):
+        ids = torch.full((size, config.max_caption_tokens), 5)
+        return Batch(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            image_ids=torch.arange(size),
+            **shown,
+        )
+    places = torch.full((size, images * config.num_placeholders), config.image_token_id)
+    words = torch.ones(size, assumed.text_tokens, dtype=torch.long)
+    read = words.shape[1] // 2
+    if config.is_encoder_decoder:
+        ids = torch.cat([places, words[:, :read]], dim=1)
+        return Batch(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            labels=words[:, read:],
+            decoded=True,
+            **shown,
+        )
+    ids = torch.cat([places, words], dim=1)
+    labels = ids.clone()
+    labels[:, : places.shape[1] + read] = -100
+    return Batch(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, **shown)
+
+
+def _pixels(model: Any, num: int) -> Tensor:
+    width, height = model.config.resize.size
+    return torch.empty(num, 3, height, width, dtype=torch.uint8, device="meta")
+
+
+def _num_samples(stage: Stage, assumed: Assumed) -> int | None:
+    if assumed.samples is not None:
+        return assumed.samples
+    return stage.data.num if isinstance(stage.data, MicroworldData) else None
+
+
+def _counting() -> FlopCounterMode:
+    return FlopCounterMode(display=False)
