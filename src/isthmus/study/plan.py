@@ -31,6 +31,7 @@ from isthmus.study.shapes import Shapes, fused_attention
 from isthmus.training.feature_formats import FeatureFormat
 from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
 from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.resolve import set_attention
 from isthmus.training.stage import MicroworldData, Recipe, Stage
 from isthmus.training.step import Trainee
 
@@ -175,6 +176,7 @@ def on_meta(
 def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> StagePlan:
     stage, schedule = recipe.stages[number], recipe.stages[number].schedule
     model: Any = on_meta(architecture(recipe.models[number]))
+    set_attention(model, recipe.models[number].attention)
     trainee = Trainee(model, stage.objectives)
     parts = trainee.parts()
     for part in (p for s in recipe.since(number) for p in s.train if p.name in parts):

@@ -6,8 +6,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, cast
 
-from torch import nn
-
 from isthmus.data.cache import cache_root
 from isthmus.data.rendering import check_template
 from isthmus.microworld.source import world_digest
@@ -65,9 +63,7 @@ def build_model(
     model = IsthmusForConditionalGeneration.from_towers(**choices, four_bit=config.four_bit)
     if start:
         model.model.connector.start_from(start)
-    if config.attention is not None:
-        _set_attention(model.model.vision_tower, config.attention)
-        model.model.language_model.set_attn_implementation(config.attention)
+    set_attention(model, config.attention)
     words = config.qformer_tokenizer
     processor = IsthmusProcessor.from_towers(
         **choices,
@@ -103,8 +99,7 @@ def build_alignment(
     model = IsthmusForAlignment.join(architecture, vision=[vision])
     if config.text_start:
         model.qformer.start_from(text)
-    if config.attention is not None:
-        _set_attention(model.vision_tower, config.attention)
+    set_attention(model, config.attention)
     return model, IsthmusAlignmentProcessor.for_model(architecture, tokenizer)
 
 
@@ -124,10 +119,20 @@ def examples_of(model: Model, processor: ModelProcessor) -> Examples:
     return Conversations(cast(IsthmusProcessor, processor), model.config.max_positions)
 
 
-def _set_attention(vision_tower: nn.Module, kernel: str) -> None:
-    for module in vision_tower.modules():
+def set_attention(model: Model, kernel: str | None) -> None:
+    """Chooses the attention kernel of towers and language model, by transformers' name.
+
+    Args:
+        model: changed in place.
+        kernel: its name; None leaves the choice to transformers.
+    """
+    if kernel is None:
+        return
+    for module in model.modules():
         if isinstance(module, VisionTower):
             module.encoder.set_attn_implementation(kernel)
+    if isinstance(model, IsthmusForConditionalGeneration):
+        model.model.language_model.set_attn_implementation(kernel)
 
 
 def microworld_files(data: MicroworldData) -> FileData:
