@@ -78,8 +78,11 @@ def main(arguments: Sequence[str]) -> None:
         "sees, over the strip of land between them.\n"
     )
     from isthmus.cli._recipe import find
+    from isthmus.training.number_format import for_this_machine
 
-    recipe = find(options.recipe)
+    recipe = for_this_machine(asked := find(options.recipe))
+    if recipe != asked:
+        console.print("This CPU has no instructions for bfloat16: float32 is used in its place.\n")
     measured = run(recipe, options, console)
     _write(measured, options.output)
     console.print(_table(measured.test, measured.compositional))

@@ -36,7 +36,7 @@ def quickstart() -> Recipe:
     Expected: vqa_accuracy at least 0.80 on test and 0.70 on compositional scenes; the measured
         values are in the README.
     Hardware: 2 CPU cores that compute in bfloat16, 2 GB of memory; 3 to 4 minutes with its blind
-        twin and the evaluation.
+        twin and the evaluation. On others the command takes float32.
     Command: `isthmus quickstart --output runs/quickstart`
     """
     return Recipe(

@@ -35,6 +35,7 @@ from isthmus.training.freeze import learned_values, recomputed_layers, set_modes
 from isthmus.training.hand_over import hand_over, heirs_of, start_from
 from isthmus.training.log import RunLog
 from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.number_format import has_bfloat16
 from isthmus.training.optim import set_lr
 from isthmus.training.prepare import Prepared, Run, prepare
 from isthmus.training.processes import join_processes
@@ -191,6 +192,12 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
     stage, schedule, num_steps = prepared.stage, prepared.stage.schedule, prepared.num_steps
     optimizer, dtype = prepared.optimizer, getattr(torch, stage.dtype)
     first = run.position.stage_step
+    if dtype == torch.bfloat16 and not has_bfloat16(run.accelerator.device):
+        run.console.print(
+            "this CPU computes bfloat16 in software, tens of times slower than float32; to stop "
+            f"and change it, give --stages.{run.position.stage}.dtype float32",
+            highlight=False,
+        )
     set_modes(prepared.trainee, prepared.parts, stage.train)
     with (
         recomputed_layers(run.model, enabled=stage.gradient_checkpointing),
