@@ -27,9 +27,7 @@ def test_a_recipe_keeps_its_format_where_the_machine_has_it(
 
 
 @pytest.mark.parametrize("has_it", [True, False])
-def test_a_slow_run_says_why(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_it: bool
-) -> None:
+def test_a_slow_run_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_it: bool) -> None:
     monkeypatch.setattr(loop, "has_bfloat16", lambda device: has_it)
     told = StringIO()
     recipe = tiny_recipe(tmp_path, dtype="bfloat16", epochs=None, steps=1)

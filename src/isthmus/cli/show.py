@@ -1,5 +1,6 @@
 """List all recipes, or print a resolved one."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> None:
             console.print(f"{name}  {description}")
         return
     from isthmus.cli._recipe import find, flatten
+    from isthmus.recipes._facts import facts_of
 
     recipe = find(options.recipe)
     console.print(f"{recipe.name}  {recipe.description}")
@@ -35,4 +37,8 @@ def main(arguments: Sequence[str]) -> None:
     for path, value in flatten(recipe.to_dict()).items():
         if path not in ("name", "description"):
             console.print(f"{path} = {value}")
+    if facts := facts_of(recipe.name):
+        console.print("\nfrom the paper and its code:")
+        for fact in facts:
+            console.print(f"{fact.path} = {json.dumps(fact.value)}  ({fact.source})")
     console.print(f"\nisthmus train {options.recipe} --output DIR --PATH VALUE overrides a line.")

@@ -1,0 +1,74 @@
+"""Recipes are as their papers say, line by line, where that is known."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus import recipes
+from isthmus.cli import main
+from isthmus.cli._recipe import flatten
+from isthmus.data.mixture.balance import HONEYBEE
+from isthmus.data.mixture.file import read_mixture
+from isthmus.data.sources._named import load_reader
+from isthmus.data.templates.template import template_set
+from isthmus.geometry.box_text import convention
+from isthmus.recipes._facts import facts_of
+from isthmus.study.plan import architecture, on_meta
+from isthmus.training.stage import MixtureData
+
+MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
+WITH_FACTS = [name for name in recipes.names() if facts_of(name)]
+
+
+def told(name: str) -> dict[str, Any]:
+    """Every value of a recipe by its path, and what follows from them."""
+    recipe = recipes.resolve(name)
+    config: Any = architecture(recipe.model)
+    parts = on_meta(config).parts()
+    counts = {n: sum(p.numel() for p in part.parameters()) for n, part in parts.items()}
+    return {
+        **{path: json.loads(value) for path, value in flatten(recipe.to_dict()).items()},
+        **{f"parameters.{part}": count for part, count in counts.items()},
+        "visual_tokens": config.num_image_tokens,
+    }
+
+
+@pytest.mark.parametrize("name", WITH_FACTS)
+def test_a_recipe_is_as_its_paper_says(name: str) -> None:
+    found = told(name)
+    facts = [fact for fact in facts_of(name) if fact.is_verified]
+    assert len(facts) > 10
+    assert {f.path: found[f.path] for f in facts} == {
+        fact.path: pytest.approx(fact.value) if isinstance(fact.value, float) else fact.value
+        for fact in facts
+    }
+
+
+def test_every_recipe_of_honeybee_has_facts_of_its_own() -> None:
+    family = [name for name in recipes.names() if name.startswith("honeybee.")]
+    common = len(facts_of("honeybee.nothing_of_the_kind"))
+    assert all(len(facts_of(name)) > common for name in family)
+    assert facts_of("microworld.quickstart") == []
+
+
+def test_facts_are_shown_with_their_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "honeybee.short_c_abstractor_7b_m64"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "stages.0.schedule.batch_size = 256  (P table 11)" in lines
+    assert any("unverified" in line for line in lines)
+
+
+def test_the_mixtures_of_honeybee_can_be_read() -> None:
+    for stage in recipes.resolve("honeybee.c_abstractor_7b_m144").stages:
+        assert isinstance(stage.data, MixtureData)
+        mixture = read_mixture(MIXTURES / stage.data.mixture)
+        convention(mixture.asking.boxes)
+        for entry in mixture.entries:
+            reader = load_reader(entry.source, **entry.options)
+            assert set(reader.files) == (set(entry.files) or {"file"})
+            if entry.template is not None:
+                assert isinstance(entry.template, str)
+                template_set(entry.template)
+    assert {entry.name for entry in mixture.entries} == set(HONEYBEE)
