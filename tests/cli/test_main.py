@@ -11,7 +11,7 @@ from isthmus.cli import main
 
 COMMANDS = [
     *("capfilt", "chat", "data", "diff", "eval", "export", "import", "microworld"),
-    *("quickstart", "serve", "show", "study", "train"),
+    *("plan", "quickstart", "serve", "show", "study", "train"),
 ]
 ISTHMUS = Path(sys.executable).parent / "isthmus"
 

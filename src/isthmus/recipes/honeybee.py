@@ -282,7 +282,7 @@ def _recipe(
     )
     return Recipe(
         name=f"honeybee.{name}",
-        description="Honeybee: captions for the projector, then instructions for the rest.",
+        description=(globals()[name].__doc__ or "").partition("\n")[0],
         model=ModelConfig(
             vision=CLIP_336 if large else CLIP_224,
             language=VICUNA_13B if large else VICUNA_7B,
