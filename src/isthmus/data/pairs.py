@@ -146,15 +146,12 @@ class PairDataset:
         images = [pair.image for pair in pairs]
         with self._tokenizing:
             texts = self.processor.texts([pair.caption for pair in pairs])
-        features = self.features(images) if self.features else None
-        pixels = None if features is not None else torch.cat([shown[path] for path in images])
-        seen = pixels if features is None else features
-        assert seen is not None
+        seen = self.features(images) if self.features else torch.cat([shown[p] for p in images])
         return Batch(
             input_ids=texts["input_ids"],
             attention_mask=texts["attention_mask"],
-            pixel_values=pixels,
-            patch_features=features,
+            pixel_values=None if self.features else seen,
+            patch_features=seen if self.features else None,
             # By what is seen: the same picture may have two names.
             image_ids=_numbers(seen),
             text_ids=_numbers(map(self._said, pairs, texts["input_ids"], texts["attention_mask"])),

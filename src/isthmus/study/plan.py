@@ -187,19 +187,19 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     set_modes(trainee, parts, stage.train)
     least = max(objective.least_samples for objective in stage.objectives)
     at_once = ceil(schedule.batch_size / (schedule.accumulation * assumed.devices))
-    flops = _flops(trainee, stage, _batch(model, stage, least, assumed)) / least
+    seen, states = _tower(model)
+    flops = _flops(trainee, stage, _batch(model, stage, least, assumed, states)) / least
     samples = _num_samples(stage, assumed)
     steps = schedule.steps
     if steps is None and samples is not None:
         steps = ceil(samples / schedule.batch_size) * (schedule.epochs or 0)
     rate = device.teraflops * 1e12 * device.share * assumed.devices
     seconds = schedule.batch_size * flops / rate
-    seen = _tower_flops(model)
     stored = samples * assumed.images if stage.feature_store and samples is not None else None
     tower_hours = 0.0 if stored is None else stored * seen / rate / 3600
     learned = sum(row.trainable for row in rows)
+    whole = _batch(model, stage, at_once, assumed, states)
     format_ = FeatureFormat.of(stage.feature_dtype, getattr(torch, stage.dtype))
-    states = _states_shape(model)
     return StagePlan(
         name=stage.name,
         parameters={row.part: row.parameters for row in rows},
@@ -208,7 +208,8 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
         flops_per_sample=flops,
         tower_flops_per_image=seen,
         batch_per_device=at_once,
-        peak_memory_gb=_memory(trainee, stage, _batch(model, stage, at_once, assumed)) / 1e9,
+        peak_memory_gb=_memory(trainee, stage, _batch(model, stage, at_once, assumed, states))
+        / 1e9,
         step_seconds=seconds,
         steps=steps,
         hours=None if steps is None else steps * seconds / 3600 + tower_hours,
@@ -223,17 +224,11 @@ def _visual_tokens(model: Any) -> int:
     return model.config.num_image_tokens
 
 
-def _states_shape(model: Any) -> tuple[int, int]:
-    """Returns how many vectors the tower gives of an image, and their width."""
-    with Shapes(), torch.no_grad():
-        states = model.encode_images(_pixels(model, 1)).states
-    return states.shape[1], states.shape[2]
-
-
-def _tower_flops(model: Any) -> float:
+def _tower(model: Any) -> tuple[float, tuple[int, int]]:
+    """Returns the tower's operations on an image, how many vectors it gives, and their width."""
     with Shapes(), _counting() as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        model.encode_images(_pixels(model, 1))
-    return counter.get_total_flops()
+        states = model.encode_images(_pixels(model, 1)).states
+    return counter.get_total_flops(), (states.shape[1], states.shape[2])
 
 
 def _flops(trainee: Trainee, stage: Stage, batch: Batch) -> float:
@@ -274,12 +269,12 @@ def _step(trainee: Trainee, batch: Batch) -> None:
     trainee.zero_grad()
 
 
-def _batch(model: Any, stage: Stage, size: int, assumed: Assumed) -> Batch:
+def _batch(model: Any, stage: Stage, size: int, assumed: Assumed, states: tuple[int, int]) -> Batch:
     """Returns samples of the assumed lengths; pixels have no content."""
     images = 0 if stage.blind else assumed.images
     shown: dict[str, Any] = {}
     if images and stage.feature_store:
-        shown["patch_features"] = torch.empty(size * images, *_states_shape(model), device="meta")
+        shown["patch_features"] = torch.empty(size * images, *states, device="meta")
     elif images:
         shown["pixel_values"] = _pixels(model, size * images)
     config = model.config
