@@ -208,8 +208,7 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
         flops_per_sample=flops,
         tower_flops_per_image=seen,
         batch_per_device=at_once,
-        peak_memory_gb=_memory(trainee, stage, _batch(model, stage, at_once, assumed, states))
-        / 1e9,
+        peak_memory_gb=_memory(trainee, stage, whole) / 1e9,
         step_seconds=seconds,
         steps=steps,
         hours=None if steps is None else steps * seconds / 3600 + tower_hours,
