@@ -212,9 +212,14 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
         step_seconds=seconds,
         steps=steps,
         hours=None if steps is None else steps * seconds / 3600 + tower_hours,
-        checkpoint_gb=learned * 4 * (1 + _MOMENTS) * KEPT_CHECKPOINTS / 1e9,
+        checkpoint_gb=learned * 4 * (1 + _kept_beside(stage)) * KEPT_CHECKPOINTS / 1e9,
         feature_store_gb=None if stored is None else stored * format_.num_bytes(*states) / 1e9,
     )
+
+
+def _kept_beside(stage: Stage) -> int:
+    """Returns how many numbers are kept of each that learns: moments, and perhaps an average."""
+    return _MOMENTS + (stage.ema is not None)
 
 
 def _visual_tokens(model: Any) -> int:
@@ -242,7 +247,7 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch) -> int:
     """Returns the bytes that a step needs at once."""
     weights = [*trainee.parameters(), *trainee.buffers()]
     learned = [p for p in trainee.parameters() if p.requires_grad]
-    moments = sum(_MOMENTS * 4 * p.numel() for p in learned)
+    kept = sum(_kept_beside(stage) * 4 * p.numel() for p in learned)
     whole = sum(each.numel() * each.element_size() for each in weights)
     half = getattr(torch, stage.dtype) if stage.dtype != "float32" else None
     # Autocast does not know shapes: weights in half precision compute the same activations.
@@ -258,7 +263,7 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch) -> int:
         _step(trainee, batch)
     trainee.float()
     copies = 0 if half is None else sum(p.numel() * half.itemsize for p in learned)
-    return whole + moments + copies + shapes.most_bytes - begun
+    return whole + kept + copies + shapes.most_bytes - begun
 
 
 def _step(trainee: Trainee, batch: Batch) -> None:

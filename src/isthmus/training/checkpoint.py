@@ -32,6 +32,7 @@ from isthmus.training.step import StepCounts
 CHECKPOINTS = "checkpoints"
 KEPT = 2
 """Newest checkpoints that are kept; the second stands in should a disk harm the first."""
+_TRAINED, _AVERAGE = "trained.safetensors", "average.safetensors"
 _NAME = re.compile(r"step-(\d+)")
 _DAMAGE = (
     OSError,
@@ -130,7 +131,12 @@ class Checkpoint:
         Raises:
             ValueError: the checkpoint is of another architecture.
         """
-        put_weights(module, load_file(self.folder / "trained.safetensors"), self.folder)
+        put_weights(module, load_file(self.folder / _TRAINED), self.folder)
+
+    def average(self) -> dict[str, Tensor]:
+        """Returns the moving average of what learned; nothing if there is none."""
+        file = self.folder / _AVERAGE
+        return load_file(file) if file.exists() else {}
 
     def load_optimizer(self, optimizer: Optimizer) -> None:
         """Puts the moments and step counts into an optimizer."""
@@ -154,6 +160,7 @@ def save_checkpoint(
     relies_on: Mapping[str, str],
     optimizer: Optimizer,
     accelerator: Accelerator,
+    average: Mapping[str, Tensor] | None = None,
     best: bool = False,
     keep: bool = False,
 ) -> Path:
@@ -168,6 +175,7 @@ def save_checkpoint(
         relies_on: fingerprints of what was not.
         optimizer: with its moments.
         accelerator: every process calls this, the main one writes.
+        average: of what learns, by name, if one is kept.
         best: whether no validation before gave a lower loss.
         keep: whether it stays for good.
 
@@ -193,7 +201,9 @@ def save_checkpoint(
         torch.save(states, unfinished / f"random-{accelerator.process_index}.pt")
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            save_file(dict(weights), unfinished / "trained.safetensors")
+            save_file(dict(weights), unfinished / _TRAINED)
+            if average is not None:
+                save_file(dict(average), unfinished / _AVERAGE)
             torch.save(optimizer.state_dict(), unfinished / "optimizer.pt")
             (unfinished / "state.json").write_text(json.dumps(state, indent=2))
             _to_disk(unfinished)
@@ -245,8 +255,9 @@ def last_checkpoint(output: Path) -> Checkpoint | None:
 def _read(folder: Path) -> Checkpoint:
     """Reads a checkpoint far enough to see that its files are whole."""
     state = json.loads((folder / "state.json").read_text())
-    with safe_open(folder / "trained.safetensors", "pt"):  # compares its header with its size
-        pass
+    for path in {folder / _TRAINED, *folder.glob(_AVERAGE)}:
+        with safe_open(path, "pt"):  # compares its header with its size
+            pass
     torch.load(folder / "optimizer.pt", weights_only=True, mmap=True)
     for path in {folder / "random-0.pt", *folder.glob("random-*.pt")}:
         torch.load(path, weights_only=True)

@@ -7,6 +7,7 @@ had not been.
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,6 @@ from isthmus.training.processes import join_processes
 from isthmus.training.progress import StepProgress
 from isthmus.training.resolve import Model, ModelProcessor, build
 from isthmus.training.result import TrainResult, result_of
-from isthmus.training.schedule import lr_factor
 from isthmus.training.stage import Part, Recipe
 from isthmus.training.step import Figures, take_step, validate
 
@@ -101,10 +101,14 @@ def train(
             position=position,
             begun=clock - position.seconds,
         )
+        before: Prepared | None = None
         for number in range(position.stage, len(recipe.stages)):
+            if not recipe.stages[number].continues:
+                before = None  # and its moments with it
             if number > position.stage and recipe.stages[number].hand_over:
-                _change_model(run, number)
-            _run_stage(run, prepare(run, number))
+                _change_model(run, number, before)
+            before = prepare(run, number, before)
+            _run_stage(run, before)
             run.position = replace(
                 run.position, stage=number + 1, stage_step=0, place=(0, 0), best_loss=None
             )
@@ -141,13 +145,14 @@ def _fingerprints(model: Model) -> dict[str, str]:
     return {n: fingerprint.of_weights(p.state_dict()) for n, p in model.parts().items()}
 
 
-def _change_model(run: Run, number: int) -> None:
+def _change_model(run: Run, number: int, continued: Prepared | None) -> None:
     """Goes on to the model of a stage; the one before is saved below the run's folder."""
-    recipe, before = run.recipe, run.recipe.stages[number - 1]
+    recipe = run.recipe
     if run.accelerator.is_main_process:
-        folder = run.output / before.name
+        folder = run.output / recipe.stages[number - 1].name
         folder.mkdir(exist_ok=True)
-        run_folder.save_model(folder, partial(_save, run, number - 1), run.processor)
+        with continued.averaged() if continued else nullcontext():
+            run_folder.save_model(folder, partial(_save, run, number - 1), run.processor)
     run.accelerator.wait_for_everyone()
     source, plan = run.model, recipe.stages[number].hand_over
     assert plan is not None
@@ -189,7 +194,7 @@ def _save(run: Run, number: int, folder: Path) -> None:
 
 
 def _run_stage(run: Run, prepared: Prepared) -> None:
-    stage, schedule, num_steps = prepared.stage, prepared.stage.schedule, prepared.num_steps
+    stage, num_steps, average = prepared.stage, prepared.num_steps, prepared.average
     optimizer, dtype = prepared.optimizer, getattr(torch, stage.dtype)
     first = run.position.stage_step
     if dtype == torch.bfloat16 and not has_bfloat16(run.accelerator.device):
@@ -205,11 +210,13 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
     ):
         clock = perf_counter()
         for step, due in enumerate(prepared.steps(run.position), start=first):
-            lr = set_lr(optimizer, lr_factor(step, num_steps, schedule))
+            lr = set_lr(optimizer, prepared.lr_factor(step))
             figures, counts = take_step(prepared.learner, due.pieces, run.accelerator, dtype)
             norm = _clip(run, prepared)
             optimizer.step()
             optimizer.zero_grad()
+            if average:
+                average.follow()
             run.position = run.position.after(counts, due.planned, seconds=perf_counter() - clock)
 
             done = step + 1
@@ -228,11 +235,15 @@ def _run_stage(run: Run, prepared: Prepared) -> None:
             clock = perf_counter()
     if stage.finish == "best" and (best := best_checkpoint(run.output)):
         best.load_weights(prepared.trainee)
+        if average:
+            average.load(best.average())
         run.console.print(
             f"{stage.name} ends with the weights of step {best.position.step}, whose validation "
             f"loss was {best.position.best_loss:.4f}",
             highlight=False,
         )
+    if average and not prepared.is_continued:
+        average.settle()
 
 
 def _clip(run: Run, prepared: Prepared) -> Float[Tensor, ""]:
@@ -294,7 +305,8 @@ def _validate(run: Run, prepared: Prepared, progress: StepProgress) -> bool:
     """Measures the validation loss; tells whether it was never lower in the stage."""
     dtype = getattr(torch, prepared.stage.dtype)
     prepared.trainee.eval()
-    losses, metrics = validate(prepared.trainee, prepared.validation(), run.accelerator, dtype)
+    with prepared.averaged():
+        losses, metrics = validate(prepared.trainee, prepared.validation(), run.accelerator, dtype)
     set_modes(prepared.trainee, prepared.parts, prepared.stage.train)
     loss = sum(losses.values())
     values = {"validation_loss": loss, **{f"validation_{k}": v for k, v in metrics.items()}}
@@ -317,6 +329,7 @@ def _checkpoint(run: Run, prepared: Prepared, done: int, interval: float, *, is_
         weights=weights_of(prepared.trainee, prepared.learned),
         relies_on=prepared.relies_on,
         optimizer=prepared.optimizer,
+        average=prepared.average and prepared.average.values(),
         accelerator=run.accelerator,
         best=is_best,
         keep=keep_every is not None and rest == 0 and number % keep_every == 0,

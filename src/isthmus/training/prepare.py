@@ -1,6 +1,7 @@
 """Before the first step of a stage: freeze, open the data, build the optimizer, restore."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -21,6 +22,7 @@ from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.parts import Parts
 from isthmus.training import run_folder
+from isthmus.training.average import Average
 from isthmus.training.checkpoint import Checkpoint, Position
 from isthmus.training.course import Planned
 from isthmus.training.freeze import (
@@ -34,6 +36,7 @@ from isthmus.training.log import RunLog
 from isthmus.training.optim import build_optimizer
 from isthmus.training.pieces import pieces_of
 from isthmus.training.resolve import Model, ModelProcessor, examples_of
+from isthmus.training.schedule import lr_factor
 from isthmus.training.stage import Part, PartName, Recipe, Stage
 from isthmus.training.stage_data import StageData, open_data
 from isthmus.training.step import Piece, Trainee
@@ -89,6 +92,10 @@ class Prepared:
     optimizer: Optimizer
     data: StageData
     num_steps: int
+    around: tuple[int, int]
+    """Steps of the schedule that lie in stages before this one, and behind it."""
+    average: Average | None
+    """Of the weights that learn, if one is kept."""
     accelerator: Accelerator
     learned: Sequence[Tensor]
     """What this stage or an earlier one changes; a checkpoint holds it."""
@@ -101,6 +108,21 @@ class Prepared:
         return [
             p for part in self.stage.train for p in trained_parameters(part, self.parts[part.name])
         ]
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether the next stage goes on with what this one has gathered."""
+        return self.around[1] > 0
+
+    def lr_factor(self, step: int) -> float:
+        """Returns the share of the peak learning rate at a step of the stage, from 0."""
+        before, behind = self.around
+        whole = before + self.num_steps + behind
+        return lr_factor(before + step, whole, self.stage.schedule)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Returns the context in which the weights are their average, where there is one."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def steps(self, position: Position) -> Iterator[Due]:
         """Yields what this process computes of each step that is left, from a position on."""
@@ -126,8 +148,13 @@ class Prepared:
         return Due(planned=planned, pieces=pieces)
 
 
-def prepare(run: Run, number: int) -> Prepared:
+def prepare(run: Run, number: int, before: Prepared | None) -> Prepared:
     """Returns a stage of a run, ready for its next step.
+
+    Args:
+        run: that the stage is of.
+        number: of the stage, from 0.
+        before: the stage that it continues, if this process has been through that one.
 
     Raises:
         ValueError: a setting does not fit the model, a row of the data cannot be used, or the
@@ -136,8 +163,8 @@ def prepare(run: Run, number: int) -> Prepared:
     stage, accelerator = run.recipe.stages[number], run.accelerator
     trainee = Trainee(run.model, stage.objectives)
     parts = trainee.parts()
-    before, heirs = run.recipe.since(number), _heirs(run, number)
-    so_far = [p for s in before for p in s.train if p.name in parts]
+    stages, heirs = run.recipe.since(number), _heirs(run, number)
+    so_far = [p for s in stages for p in s.train if p.name in parts]
     for part in so_far:
         if part.lora:
             add_lora(parts[part.name], part.lora)
@@ -146,7 +173,7 @@ def prepare(run: Run, number: int) -> Prepared:
     run.console.print(part_table(rows))
 
     towers = run.facts["towers"]
-    trained_before = {part.name for s in before[:-1] for part in s.train} | heirs
+    trained_before = {part.name for s in stages[:-1] for part in s.train} | heirs
     checkpoint = run.checkpoint
     if checkpoint is not None and checkpoint.position.stage != number:
         checkpoint = None
@@ -165,20 +192,10 @@ def prepare(run: Run, number: int) -> Prepared:
         accelerator=accelerator,
         console=run.console,
     )
-    schedule = stage.schedule
-    num_steps = schedule.steps or data.train.num_steps(schedule.epochs or 0)
     _check_pieces(stage, accelerator.num_processes)
-    if stage.blind and isinstance(run.model, IsthmusForAlignment):
-        raise ValueError(
-            f"stage {stage.name!r} is blind, but holds pictures and texts together; there is "
-            "nothing to learn without pictures"
-        )
-    if stage.blind and not any(part.name in _BLIND_PARTS for part in stage.train):
-        run.console.print(
-            f"{stage.name}: nothing that is trained is used without images; no steps", markup=False
-        )
-        num_steps = 0
-    optimizer = build_optimizer(parts, stage.train, schedule)
+    num_steps = _num_steps(run, stage, data)
+    optimizer = build_optimizer(parts, stage.train, stage.schedule)
+    average = Average(_learning(trainee), stage.ema) if stage.ema else None
 
     # Weights beside low-rank updates stay frozen, so the checkpoint does not hold them.
     changed = {part.name for part in so_far if not part.lora} | heirs
@@ -191,6 +208,10 @@ def prepare(run: Run, number: int) -> Prepared:
         checkpoint.check(relies_on)
         checkpoint.load_optimizer(optimizer)
         checkpoint.load_random_states(accelerator.process_index)
+        if average:
+            average.load(checkpoint.average())
+    elif before is not None:
+        _go_on(trainee, optimizer, average, before)
 
     learner, optimizer = accelerator.prepare(trainee, optimizer)
     run.facts["stages"][number:] = [
@@ -217,10 +238,52 @@ def prepare(run: Run, number: int) -> Prepared:
         optimizer=optimizer,
         data=data,
         num_steps=num_steps,
+        around=run.recipe.steps_around(number),
+        average=average,
         accelerator=accelerator,
         learned=learned_values(parts, [*so_far, *(Part(name=name, lr=0.0) for name in heirs)]),
         relies_on=relies_on,
     )
+
+
+def _num_steps(run: Run, stage: Stage, data: StageData) -> int:
+    """Returns the steps of a stage; none if there is nothing to learn without images."""
+    if stage.blind and isinstance(run.model, IsthmusForAlignment):
+        raise ValueError(
+            f"stage {stage.name!r} is blind, but holds pictures and texts together; there is "
+            "nothing to learn without pictures"
+        )
+    if stage.blind and not any(part.name in _BLIND_PARTS for part in stage.train):
+        run.console.print(
+            f"{stage.name}: nothing that is trained is used without images; no steps", markup=False
+        )
+        return 0
+    schedule = stage.schedule
+    return schedule.steps or data.train.num_steps(schedule.epochs or 0)
+
+
+def _learning(trainee: Trainee) -> dict[str, Tensor]:
+    return {name: value for name, value in trainee.named_parameters() if value.requires_grad}
+
+
+def _go_on(
+    trainee: Trainee, optimizer: Optimizer, average: Average | None, before: Prepared
+) -> None:
+    """Takes over what the stage before has gathered beside the model's weights."""
+    shapes, were = (
+        {name: tuple(value.shape) for name, value in _learning(each).items()}
+        for each in (trainee, before.trainee)
+    )
+    if changed := sorted(dict(shapes.items() ^ were.items())):
+        raise ValueError(
+            f"a stage continues {before.stage.name!r}, but {changed[0]!r} learns with the shape "
+            f"{shapes.get(changed[0])}, and did with {were.get(changed[0])}; the optimizer can go "
+            "on only with the same weights: set continues to False"
+        )
+    trainee.objectives.load_state_dict(before.trainee.objectives.state_dict())
+    optimizer.load_state_dict(before.optimizer.state_dict())
+    if average and before.average:
+        average.load(before.average.values())
 
 
 def _check_pieces(stage: Stage, num_processes: int) -> None:

@@ -155,6 +155,12 @@ class Stage(Config):
     finish: Literal["last", "best"] = "last"
     """Which weights the stage ends with: those after its last step, or of the lowest validation
     loss."""
+    ema: float | None = None
+    """Share of the moving average of the learned weights that each step leaves as it is; the
+    validation is of this average, and the stage ends with it. None keeps no average."""
+    continues: bool = False
+    """Go on with the optimizer, the learning rate and the average of the stage before, as if both
+    were one: for a change of resolution or data on the way."""
     log_every: int = 1
     """Steps between two lines of the log; each line waits for the device."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -193,7 +199,26 @@ class Stage(Config):
         names = [part.name for part in self.train]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"stage {self.name!r} trains {names}; expected each part at most once")
-        if self.feature_store and "vision_tower" in names:
+        self._check_store(names)
+        for name in ("validate_every", "checkpoint_every"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a share in (0, 1]")
+        if self.pack_images is not None and self.pack_tokens is None:
+            raise ValueError(
+                f"pack_images is {self.pack_images}, but samples are not packed; set pack_tokens"
+            )
+        if self.keep_every is not None and self.keep_every < 1:
+            raise ValueError(f"keep_every is {self.keep_every}; expected 1 or more, or None")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; expected a share between 0 and 1, or None")
+        if self.finish == "best" and self.validation is None:
+            raise ValueError(
+                f"stage {self.name!r} is to end with its best weights, but has no validation data "
+                "to tell them by; name some, or let it end with the last"
+            )
+
+    def _check_store(self, trained: list[PartName]) -> None:
+        if self.feature_store and "vision_tower" in trained:
             raise ValueError(
                 f"stage {self.name!r} trains the vision tower, so its outputs cannot be stored; "
                 "set feature_store to False, or freeze the tower"
@@ -208,20 +233,6 @@ class Stage(Config):
         if self.feature_store_gib is not None and self.feature_store_gib <= 0:
             raise ValueError(
                 f"feature_store_gib is {self.feature_store_gib}; expected more than 0, or None"
-            )
-        for name in ("validate_every", "checkpoint_every"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a share in (0, 1]")
-        if self.pack_images is not None and self.pack_tokens is None:
-            raise ValueError(
-                f"pack_images is {self.pack_images}, but samples are not packed; set pack_tokens"
-            )
-        if self.keep_every is not None and self.keep_every < 1:
-            raise ValueError(f"keep_every is {self.keep_every}; expected 1 or more, or None")
-        if self.finish == "best" and self.validation is None:
-            raise ValueError(
-                f"stage {self.name!r} is to end with its best weights, but has no validation data "
-                "to tell them by; name some, or let it end with the last"
             )
 
 
@@ -255,6 +266,7 @@ class Recipe(Config):
                 or saved.
         """
         self._check_models()
+        self._check_continued()
         thawed = {part.name for stage in self.stages for part in stage.train if not part.lora}
         four_bit = isinstance(self.model, ModelConfig) and self.model.four_bit
         if four_bit and ("language_model" in thawed or self.save == "whole"):
@@ -284,6 +296,16 @@ class Recipe(Config):
             first -= 1
         return self.stages[first : number + 1]
 
+    def steps_around(self, number: int) -> tuple[int, int]:
+        """Returns the steps of a stage's schedule that lie in stages before it, and behind it."""
+        first, last = number, number + 1
+        while self.stages[first].continues:
+            first -= 1
+        while last < len(self.stages) and self.stages[last].continues:
+            last += 1
+        steps = [stage.schedule.steps or 0 for stage in self.stages]
+        return sum(steps[first:number]), sum(steps[number + 1 : last])
+
     def _check_models(self) -> None:
         models = self.models
         if self.start is None and self.stages and self.stages[0].hand_over:
@@ -305,6 +327,48 @@ class Recipe(Config):
                     f"{'no ' if changes else 'a '}hand_over; it says which weights go from one "
                     "model to the next"
                 )
+
+    def _check_continued(self) -> None:
+        for number, stage in enumerate(self.stages):
+            if not stage.continues:
+                continue
+            if number == 0:
+                raise ValueError(
+                    f"stage {stage.name!r} is the first, so there is none that it continues; set "
+                    "continues to False"
+                )
+            before = self.stages[number - 1]
+            if stage.schedule.steps is None or before.schedule.steps is None:
+                raise ValueError(
+                    f"stage {stage.name!r} continues the one before; give the length of both as "
+                    "schedule.steps, by which the learning rate is told"
+                )
+            if stage.hand_over and any(part.lora for part in stage.train):
+                raise ValueError(
+                    f"stage {stage.name!r} continues with another model, in whose weights the "
+                    "low-rank updates of the one before are merged; set continues to False"
+                )
+            if before.finish == "best":
+                raise ValueError(
+                    f"stage {stage.name!r} continues {before.name!r}, which ends with its best "
+                    "weights; let it end with the last"
+                )
+            schedule = replace(
+                stage.schedule,
+                steps=before.schedule.steps,
+                accumulation=before.schedule.accumulation,
+            )
+            alike = {
+                **{name: getattr(stage, name) for name in ("train", "objectives", "ema")},
+                "schedule": schedule,
+            }
+            for name, value in alike.items():
+                if getattr(before, name) != value:
+                    raise ValueError(
+                        f"stage {stage.name!r} continues {before.name!r}, but its {name} is "
+                        f"another; give both the same (schedules may differ in steps and "
+                        "accumulation), or set continues to False"
+                    )
 
     def with_data(self, data: Data, *, validation: Data | None = None) -> "Recipe":
         """Returns the recipe with the data of every stage replaced, validation included."""
@@ -328,6 +392,6 @@ class Recipe(Config):
         kept = [stage for stage, model in pairs if isinstance(model, ModelConfig)]
         # A model of the same kind has read words before, and goes on with what it knows of them.
         start = self.start if kept[0] is self.stages[0] and not kept[0].hand_over else None
-        first = replace(kept[0], hand_over=None)
+        first = replace(kept[0], hand_over=None, continues=False)
         stages = tuple(replace(stage, blind=True) for stage in (first, *kept[1:]))
         return replace(self, name=f"{self.name}.blind", stages=stages, start=start)
