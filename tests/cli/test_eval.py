@@ -28,6 +28,22 @@ def test_eval_writes_numbers_samples_and_a_page(world: World, tmp_path: Path) ->
     assert "connector" in page
 
 
+def test_what_became_of_text_alone_is_told(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", str(world.model), "--data", str(world.data), "--output", str(tmp_path)]
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a blue ring is small\nwhat is it?\n", "utf-8")
+    assert main([*words, "--texts", str(texts)]) == 0
+    assert "text alone: logits of 2 texts " in capsys.readouterr().out
+    found = json.loads((tmp_path / "results.json").read_text())["text_ability"]
+    assert found["num_texts"] == 2
+    assert "text alone" in (tmp_path / "report.html").read_text()
+    assert main([*words, "--before", "none"]) == 0
+    assert "text alone" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "results.json").read_text())["text_ability"] is None
+
+
 def test_without_an_image_root_the_folder_of_the_data_is_it(world: World, tmp_path: Path) -> None:
     words = ["eval", str(world.model), "--data", str(world.data), "--output", str(tmp_path)]
     assert main([*words, "--blind"]) == 0

@@ -24,6 +24,9 @@ def test_a_small_study_from_recipes_to_table(tmp_path: Path) -> None:
     assert not found["seeing"]["provenance"]["blind"]
     assert found["seeing"]["provenance"]["recipe"] == runs[2].recipe.digest()
     assert found["seeing"]["provenance"]["training_seed"] == 1
+    # Two steps at so low a rate, and the language model is another one to the bit.
+    assert not found["seeing"]["text_ability"]["is_identical"]
+    assert found["seeing"]["text_ability"]["language"] == recipe.model.language
     table = tabulate(runs, metric="exact_match", reference="blind")
     assert [(line.name, line.seeds) for line in table.lines] == [
         ("seeing", (0, 1)),

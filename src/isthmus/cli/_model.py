@@ -1,8 +1,11 @@
 """A trained model as the commands use it: on the machine's accelerator, when it has one."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 
 from isthmus import (
     IsthmusAlignmentProcessor,
@@ -13,6 +16,8 @@ from isthmus import (
     load_alignment,
 )
 from isthmus.cli._quiet import hush_libraries
+from isthmus.evaluation.results import RECIPE_FILE
+from isthmus.microworld.towers import located
 
 
 def open_model(folder: str) -> tuple[IsthmusForConditionalGeneration, IsthmusProcessor]:
@@ -44,3 +49,24 @@ def to_accelerator(model: Any) -> None:
     device = torch.accelerator.current_accelerator(check_available=True)
     if device is not None:
         model.to(device)
+
+
+def language_before(asked: str | None, folder: str) -> str | None:
+    """Returns the language model that a model was built from, as `from_pretrained` takes it.
+
+    Args:
+        asked: its name, `none`, or None for that of the recipe in the model's folder; this is left
+            out where it is not on this machine.
+        folder: of the model.
+    """
+    if asked is not None:
+        return None if asked == "none" else located(asked)
+    description = Path(folder) / RECIPE_FILE
+    if not description.is_file():
+        return None
+    name = json.loads(description.read_text("utf-8"))["recipe"]["model"].get("language")
+    if name is None:
+        return None
+    name = located(name)
+    cached = Path(name).is_dir() or try_to_load_from_cache(name, "config.json")
+    return name if cached is True or isinstance(cached, str) else None

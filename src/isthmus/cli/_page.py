@@ -43,6 +43,7 @@ def page_of(
         costs=costs,
         provenance={
             **{name: _text(value) for name, value in asdict(result.provenance).items()},
+            **({"text alone": "; ".join(result.text.lines())} if result.text else {}),
             **_left_out("not asked about", result.rejected),
             **_left_out("not trained on", _quarantined(model)),
             **{name: str(value) for name, value in description.get("versions", {}).items()},

@@ -55,6 +55,12 @@ class Options:
     """Withhold the pictures, to see what the words alone give away."""
     max_bad_share: float = MAX_BAD_SHARE
     """Share of rows that may be unusable; they are left out, and named in quarantine.jsonl."""
+    before: str | None = None
+    """Language model that the model was built from, a folder or hub id: what it makes of text alone
+    is measured before and after. That of the model's recipe when left out, if it is at hand;
+    `none` leaves it out."""
+    texts: Path | None = None
+    """Texts for that, one on each line; the words of --data when left out."""
     seed: int = 0
     """Of the bootstrap intervals."""
 
@@ -63,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus eval")
     from isthmus.cli import _eval_pairs
-    from isthmus.cli._model import open_model
+    from isthmus.cli._model import language_before, open_model
     from isthmus.data.vetting import encoding_of, vet
     from isthmus.evaluation.benchmarks import of_kind
     from isthmus.evaluation.generation import askable
@@ -111,6 +117,8 @@ def main(arguments: Sequence[str]) -> None:
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
         num_beams=options.num_beams,
+        before=language_before(options.before, options.model),
+        texts=options.texts.read_text("utf-8").splitlines() if options.texts else (),
         console=shown,
     )
     report(replace(result, rejected=vetted.counts), options)
@@ -140,6 +148,8 @@ def report(result: "Result", options: Options) -> None:
     for name, score in result.metrics.items():
         low, high = score.interval.low, score.interval.high
         console.print(f"{name}  {score.value:.4f}  ({low:.4f} to {high:.4f})  n={score.count}")
+    for each in result.text.lines() if result.text else ():
+        console.print(each)
     if result.rejected:
         console.print(
             f"\nRows that cannot be used: {sum(result.rejected.values())}; "

@@ -122,7 +122,7 @@ def run(recipe: "Recipe", options: Options, console: Console) -> Measured:
 def _measure(
     recipe: "Recipe", options: Options, console: Console
 ) -> tuple["Result", "Result", float]:
-    from isthmus.cli._model import open_model
+    from isthmus.cli._model import language_before, open_model
     from isthmus.evaluation.benchmarks.microworld import Microworld
     from isthmus.evaluation.runner import evaluate
     from isthmus.training.resolve import microworld_files
@@ -146,6 +146,7 @@ def _measure(
             folder=str(options.output / folder),
             batch_size=options.batch_size,
             blind=is_blind,
+            before=None if is_blind else language_before(None, str(options.output / folder)),
             console=console if console.is_terminal else None,
         )
 

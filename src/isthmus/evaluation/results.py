@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 from isthmus.evaluation.scores import SampleRow, Score
+from isthmus.evaluation.text_ability import TextAbility
 
 RECIPE_FILE = "recipe.json"
 """What training leaves beside a model's weights: the recipe, its digest and its seed."""
@@ -83,6 +84,8 @@ class Result:
     """Rows of the file that could not be asked about, by reason."""
     texts_cut: int = 0
     """Texts that were held against images, of which only the beginning was read."""
+    text: TextAbility | None = None
+    """The language model on text alone, before and after, where that was measured."""
 
     def beside(self, name: str, metrics: Mapping[str, Score]) -> "Result":
         """Returns the result with one more baseline, such as the blind model's metrics.
@@ -123,6 +126,7 @@ class Result:
             "answers_cut": self.num_cut,
             "texts_cut": self.texts_cut,
             "rejected": dict(self.rejected),
+            "text_ability": self.text and asdict(self.text),
             "configs": {self.benchmark: {"task": self.benchmark, "output_type": "mixed"}},
             "versions": {self.benchmark: 1},
             "n-shot": {self.benchmark: 0},

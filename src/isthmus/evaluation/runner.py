@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,9 @@ from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.mode import measured
 from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
 from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result, recipe_facts
+from isthmus.evaluation.scores import Score
 from isthmus.evaluation.settings import check_counts
+from isthmus.evaluation.text_ability import TextAbility, text_ability
 from isthmus.modeling import fingerprint
 from isthmus.modeling.captioning import longest_caption
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
@@ -35,6 +38,8 @@ def evaluate(
     seed: int = 0,
     max_new_tokens: int | None = None,
     num_beams: int = 1,
+    before: str | None = None,
+    texts: Sequence[str] = (),
     console: Console | None = None,
 ) -> Result:
     """Runs a benchmark on a model.
@@ -51,6 +56,9 @@ def evaluate(
         max_new_tokens: Tokens after which every answer is cut off; None leaves it to the
             benchmark, which gives room for its longest true one.
         num_beams: Beams of an answer that is written; 1 takes the likeliest token each time.
+        before: Language model that the model was built from, a local folder or a hub id, beside
+            which its text ability is measured; None leaves that out.
+        texts: By which it is; the benchmark's own words when empty.
         console: Where to show a progress bar; None shows none.
 
     Raises:
@@ -88,14 +96,31 @@ def evaluate(
         )
     seconds = time.perf_counter() - start
     scores = benchmark.score(answers, seed=seed)
+    text: TextAbility | None = None
+    were: dict[str, Score] = {}
+    if before is not None and isinstance(model, IsthmusForConditionalGeneration):
+        text, were = text_ability(
+            model,
+            processor,
+            before,
+            texts or [f"{row.question} {row.target}" for row in scores.rows],
+            benchmark=benchmark,
+            requests=requests,
+            answers=answers,
+            ask=partial(answer, model, processor, batch_size=batch_size, num_beams=num_beams),
+            seed=seed,
+        )
     return Result(
         benchmark=benchmark.name,
         headline=benchmark.headline,
         metrics=scores.metrics,
         rows=scores.rows,
         baselines={
-            name: benchmark.score(given, seed=seed).metrics
-            for name, given in benchmark.baselines().items()
+            **{
+                name: benchmark.score(given, seed=seed).metrics
+                for name, given in benchmark.baselines().items()
+            },
+            **({"before": were} if were else {}),
         },
         provenance=Provenance(
             model=folder,
@@ -109,6 +134,7 @@ def evaluate(
             blind=blind,
             num_beams=num_beams,
         ),
+        text=text,
         cost=Cost(
             seconds=seconds,
             samples_per_second=len(requests) / seconds,

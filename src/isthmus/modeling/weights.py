@@ -56,6 +56,43 @@ def put_weights(
         ValueError: they are of another architecture.
     """
     own = module.state_dict()
+    _check_fit(own, weights, source)
+    module.load_state_dict(weights, strict=False)
+
+
+@contextmanager
+def swapped_weights(
+    module: nn.Module, weights: Mapping[str, Tensor], source: str | PathLike[str]
+) -> Iterator[None]:
+    """Puts weights into a module for a while; nothing is copied.
+
+    Args:
+        module: that has weights of these names and shapes.
+        weights: by name; meanwhile, they hold the module's own.
+        source: where they came from, for the error.
+
+    Raises:
+        ValueError: they are of another architecture.
+    """
+    own = module.state_dict(keep_vars=True)
+    _check_fit(own, weights, source)
+    # What is tied is exchanged once.
+    pairs = {id(own[name]): (own[name], value) for name, value in weights.items()}
+
+    def exchange() -> None:
+        for mine, other in pairs.values():
+            mine.data, other.data = other.data, mine.data
+
+    exchange()
+    try:
+        yield
+    finally:
+        exchange()
+
+
+def _check_fit(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | PathLike[str]
+) -> None:
     for name, value in weights.items():
         if name not in own or own[name].shape != value.shape:
             found = tuple(own[name].shape) if name in own else "absent"
@@ -63,4 +100,3 @@ def put_weights(
                 f"{source} holds {name} of shape {tuple(value.shape)}, which is {found} in the "
                 "model; its weights are of another architecture"
             )
-    module.load_state_dict(weights, strict=False)

@@ -10,14 +10,20 @@ from isthmus.evaluation import results
 from isthmus.evaluation.benchmark import Benchmark
 from isthmus.evaluation.pairs_runner import PairFile, PairTask, evaluate_retrieval
 from isthmus.evaluation.runner import evaluate
+from isthmus.microworld.towers import located
 from isthmus.modeling.loading import load, load_alignment
 from isthmus.study.run import Execute
 from isthmus.training.loop import train
+from isthmus.training.models import ModelConfig
 from isthmus.training.stage import Recipe
 
 
 def train_and_evaluate(
-    benchmark: Benchmark, *, batch_size: int = 32, console: Console | None = None
+    benchmark: Benchmark,
+    *,
+    batch_size: int = 32,
+    texts: Sequence[str] = (),
+    console: Console | None = None,
 ) -> Execute:
     """Returns what trains a recipe into the folder of its run and writes its results there.
 
@@ -27,12 +33,15 @@ def train_and_evaluate(
     Args:
         benchmark: By which every run is measured.
         batch_size: Of the evaluation.
+        texts: By which the language model is held against what it was; the benchmark's own words
+            when empty.
         console: Where both are shown; None is silent.
     """
     shown = console or Console(quiet=True)
 
     def execute(recipe: Recipe, folder: Path) -> None:
         train(recipe, folder, resume=True, console=shown)
+        assert isinstance(recipe.model, ModelConfig)
         model, processor = load(folder)
         result = evaluate(
             model,
@@ -41,6 +50,8 @@ def train_and_evaluate(
             folder=str(folder),
             batch_size=batch_size,
             blind=all(stage.blind for stage in recipe.stages),
+            before=located(recipe.model.language),
+            texts=texts,
             console=console,
         )
         results.write(result, folder)
