@@ -8,6 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops
 
 from isthmus.cli import main
 from isthmus.cli._images import open_image
@@ -72,6 +73,45 @@ def test_a_picture_changes_the_answer_and_is_remembered(talk: Conversation) -> N
     talk.ask("And now?")
     assert len(talk.images) == 1
     assert [message.num_images for message in talk.messages] == [1, 0, 0, 0]
+
+
+def test_boxes_of_an_answer_are_drawn_on_the_picture(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = iter(["a ring [[25,25,49,49]] and [[9,", "nothing"])
+    monkeypatch.setattr(Conversation, "ask", lambda talk, *_: _shown(talk, next(answers)))
+    picture = world.data.parent / "images" / "0-0.png"
+    words = ["chat", str(world.model), "--image", str(picture), "--draw", str(tmp_path / "drawn")]
+    type_in(monkeypatch, "Where?", "And now?")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"(1 box in {tmp_path / 'drawn' / 'answer-1.png'}; 1 cannot be read)" in said
+    assert "(no box to draw)" in said
+    assert len(list((tmp_path / "drawn").iterdir())) == 1
+
+    with Image.open(picture) as before, Image.open(tmp_path / "drawn" / "answer-1.png") as after:
+        plain = before.convert("RGB").resize(after.size, Image.Resampling.NEAREST)
+        changed = ImageChops.difference(plain, after.convert("RGB")).getbbox()
+    assert changed is not None
+    # The middle of the cells 25 to 49 of a hundred, on a picture that was enlarged.
+    sides = (*after.size, *after.size)
+    edges = [side * share for side, share in zip(sides, (0.255, 0.255, 0.495, 0.495), strict=True)]
+    assert changed == pytest.approx(edges, abs=3)
+
+
+def _shown(talk: Conversation, answer: str) -> str:
+    talk.images, talk.waiting = [*talk.images, *talk.waiting], []
+    return answer
+
+
+def test_a_way_to_write_boxes_needs_a_place_to_draw_them(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", str(world.model), "--boxes", "cogvlm"]) == 2
+    assert "give --draw a folder" in capsys.readouterr().err
 
 
 def test_new_forgets_everything(talk: Conversation) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, final
 
 import tyro
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor
+    from isthmus.cli._pen import Pen
     from isthmus.data.sample import Message
 
 HELP = """/image PATH|URL  show it a picture with your next words
@@ -36,6 +38,10 @@ class Options:
     """Path or http(s) address of a picture to begin with."""
     max_new_tokens: int = 128
     """Tokens after which an answer is cut off."""
+    draw: Path | None = None
+    """Folder that gets, of each answer with boxes, the picture with these drawn on it."""
+    boxes: str = "isthmus"
+    """How the model writes boxes: `cogvlm`, `shikra`, `qwen2_5_vl`, `kosmos_2`, ..."""
 
 
 @final
@@ -121,7 +127,12 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="isthmus chat")
     from isthmus.cli._images import open_image
     from isthmus.cli._model import open_model
+    from isthmus.cli._pen import Pen
+    from isthmus.geometry.box_text import convention
 
+    if options.draw is None and options.boxes != Options.boxes:
+        raise ValueError(f"--boxes {options.boxes} says how boxes are read; give --draw a folder")
+    pen = Pen(folder=options.draw, boxes=convention(options.boxes)) if options.draw else None
     waiting = [open_image(options.image)] if options.image else []
     model, processor = open_model(options.model)
     talk = Conversation(
@@ -133,7 +144,7 @@ def main(arguments: Sequence[str]) -> None:
         console.print(f"{options.model}: ask away.\n{HELP}\n")
     while (line := _read(is_person)) is not None:
         try:
-            if not _obey(line, talk, console):
+            if not _obey(line, talk, pen, console):
                 break
         except (ValueError, OSError) as error:
             # A person goes on; a script has to hear of it.
@@ -149,7 +160,7 @@ def _read(is_person: bool) -> str | None:
         return None
 
 
-def _obey(line: str, talk: Conversation, console: Console) -> bool:
+def _obey(line: str, talk: Conversation, pen: "Pen | None", console: Console) -> bool:
     """Does what a line says; returns whether to go on."""
     from isthmus.cli._images import open_image
 
@@ -171,13 +182,16 @@ def _obey(line: str, talk: Conversation, console: Console) -> bool:
         case _ if command.startswith("/"):
             raise ValueError(f"unknown command {command!r}; /help lists them")
         case _:
-            _answer(line, talk)
+            answer = _answer(line, talk)
+            if pen and talk.images:
+                height, width = talk.processor.views(talk.images[-1]).shape[-2:]
+                console.print(pen.draw(answer, talk.images[-1], (width, height)))
     return True
 
 
-def _answer(words: str, talk: Conversation) -> None:
+def _answer(words: str, talk: Conversation) -> str:
     from transformers import TextStreamer
 
-    talk.ask(
+    return talk.ask(
         words, TextStreamer(talk.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
     )
