@@ -1,6 +1,8 @@
 """Recipes are as their papers say, line by line, where that is known."""
 
 import json
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,31 @@ from isthmus.data.templates.template import template_set
 from isthmus.geometry.box_text import convention
 from isthmus.recipes._facts import facts_of
 from isthmus.study.plan import architecture, on_meta
+from isthmus.training.models import ModelConfig
 from isthmus.training.stage import MixtureData
 
 MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
+FACTS = Path(recipes.__file__).parent / "facts"
 WITH_FACTS = [name for name in recipes.names() if facts_of(name)]
 
 
 def told(name: str) -> dict[str, Any]:
     """Every value of a recipe by its path, and what follows from them."""
     recipe = recipes.resolve(name)
-    config: Any = architecture(recipe.model)
+    assert isinstance(recipe.model, ModelConfig)
+    return {
+        **{path: json.loads(value) for path, value in flatten(recipe.to_dict()).items()},
+        **counted(replace(recipe.model, image_resize="naive", chat_template=None)),
+    }
+
+
+@cache
+def counted(model: ModelConfig) -> dict[str, int]:
+    """Parameters by part, and visual tokens; many recipes share a model."""
+    config: Any = architecture(model)
     parts = on_meta(config).parts()
     counts = {n: sum(p.numel() for p in part.parameters()) for n, part in parts.items()}
     return {
-        **{path: json.loads(value) for path, value in flatten(recipe.to_dict()).items()},
         **{f"parameters.{part}": count for part, count in counts.items()},
         "visual_tokens": config.num_image_tokens,
     }
@@ -46,10 +59,15 @@ def test_a_recipe_is_as_its_paper_says(name: str) -> None:
     }
 
 
-def test_every_recipe_of_honeybee_has_facts_of_its_own() -> None:
-    family = [name for name in recipes.names() if name.startswith("honeybee.")]
-    common = len(facts_of("honeybee.nothing_of_the_kind"))
-    assert all(len(facts_of(name)) > common for name in family)
+@pytest.mark.parametrize("family", sorted(file.stem for file in FACTS.glob("*.yaml")))
+def test_every_recipe_of_a_family_has_facts_of_its_own(family: str) -> None:
+    common = len(facts_of(f"{family}.nothing_of_the_kind"))
+    own = [name for name in recipes.names() if name.startswith(f"{family}.")]
+    assert own
+    assert [name for name in own if len(facts_of(name)) == common] == []
+
+
+def test_a_recipe_without_facts_has_none() -> None:
     assert facts_of("microworld.quickstart") == []
 
 
