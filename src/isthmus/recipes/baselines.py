@@ -17,14 +17,23 @@ from isthmus.fusion.gated_cross_attention import GatedCrossAttention
 from isthmus.recipes._llava import captions, instructions
 from isthmus.recipes._named import named
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import Data, FileData, MixtureData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import (
+    Data,
+    FileData,
+    MixtureData,
+    Part,
+    PartName,
+    Recipe,
+    Schedule,
+    Stage,
+)
 
 CLIP_224 = "openai/clip-vit-large-patch14"
 _CAPTIONS = FileData(file=Path("captions.jsonl"), image_root=Path("images"))
 
 
 def llava_7b() -> Recipe:
-    """LLaVA 7B: a linear layer from CLIP to Vicuna, which learn from captions, then instructions.
+    """LLaVA 7B: a linear layer from CLIP to Vicuna; captions first, then instructions.
 
     Paper: arXiv 2304.08485, sections 4 and 5; settings of its code, scripts/pretrain.sh and
         finetune.sh, but for the second stage's three passes in batches of 32, which are the paper's
@@ -228,7 +237,7 @@ def _gated(
     return replace(_stage(data, ("connector", "fusion"), lr, schedule), name="pages")
 
 
-def _stage(data: Data, parts: tuple[str, ...], lr: float, schedule: Schedule) -> Stage:
+def _stage(data: Data, parts: tuple[PartName, ...], lr: float, schedule: Schedule) -> Stage:
     return Stage(
         name="captions",
         train=tuple(Part(name=part, lr=lr) for part in parts),
