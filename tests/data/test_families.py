@@ -66,6 +66,8 @@ def test_exactly_the_answers_are_learned(tmp_path: Path, family: str, choice: st
         end = f"<|im_end|>{end}"
     if family == "gemma" and choice is None:
         end = "<end_of_turn>"
+    if choice == "input_output":
+        end = f"\n{end}"
     # Some end only the last answer; of the others, a newline that belongs to no answer ends it.
     last_alone = choice is not None and (choice == "lines" or choice.startswith("cogvlm"))
     ends = ["", "", end] if last_alone else [end] * 3
@@ -94,6 +96,7 @@ EXPECTED = {
     "plain": "<image>Hm?\nred</s>\nSo?\nno</s>\n",
     "lines": "<image>Hm?\nred\nSo?\nno</s>",
     "in_out": "In: <image>Hm?\nOut: red</s>In: So?\nOut: no</s>",
+    "input_output": "<s>Input: <image>Hm?\nOutput: red\n</s>Input: So?\nOutput: no\n</s>",
     "vicuna": "A chat between a curious user and an artificial intelligence assistant. The "
     "assistant gives helpful, detailed, and polite answers to the user's questions. USER: "
     "<image>Hm? ASSISTANT: red</s>USER: So? ASSISTANT: no</s>",
@@ -119,7 +122,7 @@ def test_each_template_writes_its_form(tmp_path: Path, choice: str) -> None:
         Message(role, (ImagePart(), Text(text)) if n == 0 else (Text(text),))
         for n, (role, text) in enumerate(turns)
     ]
-    begin = "" if choice in ("llama2", "chatml", "blip2") else "<s>"
+    begin = "" if choice in ("llama2", "chatml", "blip2", "input_output") else "<s>"
     assert render(messages, processor, "row") == begin + EXPECTED[choice]
     told = [Message("system", (Text("Be brief."),)), *messages]
     text = render(told, processor, "row")

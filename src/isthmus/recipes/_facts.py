@@ -1,6 +1,8 @@
 """What papers and published code say of a recipe: as data, with the source of each fact."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -34,8 +36,20 @@ def facts_of(name: str) -> list[Fact]:
         name: `family.name` of the recipe; of one without facts there are none.
     """
     family, _, own = name.partition(".")
+    told = _told(family)
+    return list(_lines([*told["all"], *told["recipes"].get(own, [])]))
+
+
+@cache
+def _told(family: str) -> dict[str, Any]:
     file = _FOLDER / f"{family}.yaml"
-    if not file.is_file():
-        return []
-    told = yaml.safe_load(file.read_text("utf-8"))
-    return [Fact(*line) for line in (*told["all"], *told["recipes"].get(own, ()))]
+    return yaml.safe_load(file.read_text("utf-8")) if file.is_file() else {"all": [], "recipes": {}}
+
+
+def _lines(told: list[Any]) -> Iterator[Fact]:
+    """Yields the facts of a list, in which lists of facts may stand for what is in them."""
+    for line in told:
+        if isinstance(line[0], str):
+            yield Fact(*line)
+        else:
+            yield from _lines(line)

@@ -1,0 +1,27 @@
+"""A recipe takes its name and its line from the function that returns it."""
+
+from collections.abc import Callable
+
+from isthmus.training.models import ModelConfig
+from isthmus.training.stage import Recipe, Stage
+
+
+def named(
+    function: Callable[[], Recipe], *stages: Stage, model: ModelConfig, seed: int = 0
+) -> Recipe:
+    """Returns the recipe of a function.
+
+    Args:
+        function: of a family's file; the first line of its docstring is the description.
+        stages: stretches of training, in order.
+        model: which towers are joined, and by what.
+        seed: source of every chance.
+    """
+    family = function.__module__.rpartition(".")[2]
+    return Recipe(
+        name=f"{family}.{function.__name__}",
+        description=(function.__doc__ or "").partition("\n")[0],
+        model=model,
+        stages=stages,
+        seed=seed,
+    )
