@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from isthmus.microworld.clips import Clip, animate
 from isthmus.microworld.render import render
 from isthmus.microworld.scene import Scene, Split, scenes
-from isthmus.microworld.tasks import TEXT_ONLY, VISUAL, VQA, Question, distinct, questions
+from isthmus.microworld.tasks import CLIPS, TEXT_ONLY, VISUAL, VQA, Question, distinct, questions
 from isthmus.microworld.words import scene_text
 
 DEFAULT_TURNS: dict[Split, int] = {"train": 6, "val": 1, "test": 1, "compositional": 1}
@@ -40,27 +41,33 @@ def export(
         num: How many conversations; a scene that allows none of the tasks is passed over.
         seed: Another seed gives other scenes of the split.
         turns: Questions in a conversation; by default 6 in `train` and 1 elsewhere.
-        tasks: Task names to draw from, evenly; all by default, with a tenth of text-only rows.
+        tasks: Task names to draw from, evenly; by default all but those of clips, with a tenth of
+            text-only rows. A clip is a row of frames.
         on_row: Called after each row, for a progress bar.
 
     Raises:
         ValueError: For an unknown task.
     """
-    unknown = set(tasks) - set(VISUAL) - set(_TEXT_ONLY_TASKS)
+    unknown = set(tasks) - set(VISUAL) - set(CLIPS) - set(_TEXT_ONLY_TASKS)
     if unknown:
-        known = ", ".join((*VISUAL, *_TEXT_ONLY_TASKS))
+        known = ", ".join((*VISUAL, *CLIPS, *_TEXT_ONLY_TASKS))
         raise ValueError(f"unknown microworld task {sorted(unknown)[0]!r}; the tasks are {known}")
     (directory / "images").mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for index, (scene, rng) in enumerate(scenes(split, None, seed)):
         if len(rows) == num:
             break
-        row = _row(f"{split}-{seed}-{index:06d}", scene, rng, turns or DEFAULT_TURNS[split], tasks)
+        name, num_turns = f"{split}-{seed}-{index:06d}", turns or DEFAULT_TURNS[split]
+        shows = [scene]
+        if clip := _clip(scene, rng, tasks):
+            row, shows = _row_of_clip(name, clip, rng, num_turns, tasks), clip.frames()
+        else:
+            row = _row(name, scene, rng, num_turns, tasks)
         if row is None:
             continue  # such as a scene without a sign, of which the sign is asked
         row["meta"] |= {"split": split, "scene": index}
-        for name in row["images"]:
-            render(scene).save(directory / name, compress_level=1)
+        for image, shown in zip(row["images"], shows, strict=False):  # text alone shows nothing
+            render(shown).save(directory / image, compress_level=1)
         rows.append(row)
         if on_row is not None:
             on_row()
@@ -75,6 +82,23 @@ def _write(file: Path, text: str) -> None:
     partial = file.with_name(f"{file.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(file)
+
+
+def _clip(scene: Scene, rng: Random, tasks: Sequence[str]) -> Clip | None:
+    """Makes a clip of a scene as often as tasks of clips are among those that are drawn."""
+    share = sum(task in CLIPS for task in tasks) / len(tasks) if tasks else 0.0
+    return animate(scene, rng) if share and rng.random() < share else None
+
+
+def _row_of_clip(
+    name: str, clip: Clip, rng: Random, turns: int, tasks: Sequence[str]
+) -> dict[str, Any] | None:
+    """One conversation about a clip; None where nothing that is asked happens in it."""
+    drawn = (rng.choice([task for task in tasks if task in CLIPS]) for _ in range(_TRIES))
+    told = ((task, CLIPS[task](clip, rng)) for task in drawn)
+    asked = distinct(((task, question) for task, question in told if question), turns)
+    images = [f"images/{name}-{frame}.png" for frame in range(len(clip.frames()))]
+    return _told(name, asked, images) if asked else None
 
 
 def _row(
@@ -93,9 +117,14 @@ def _row(
     asked = distinct(ask, turns)
     if not asked:
         return None
+    return _told(name, asked, [] if text_only else [f"images/{name}.png"])
+
+
+def _told(name: str, asked: Sequence[tuple[str, Question]], images: list[str]) -> dict[str, Any]:
+    """The canonical row of a conversation, whose first turn shows the images."""
     messages: list[dict[str, Any]] = []
     for _, question in asked:
-        first = [{"type": "image"}] if not text_only and not messages else []
+        first = [] if messages else [{"type": "image"} for _ in images]
         user = [*first, {"type": "text", "text": question.text}]
         messages.append({"role": "user", "content": user})
         answer = [{"type": "text", "text": question.answer}]
@@ -104,7 +133,7 @@ def _row(
     return {
         "id": name,
         "task": asked[-1][0],
-        "images": [] if text_only else [f"images/{name}.png"],
+        "images": images,
         "messages": messages,
         "meta": {
             "tasks": [task for task, _ in asked],
@@ -137,6 +166,7 @@ def _as_llava(row: dict[str, Any]) -> dict[str, Any]:
             "<image>\n" if part["type"] == "image" else part["text"] for part in message["content"]
         )
         conversations.append({"from": speakers[message["role"]], "value": value})
-    image = {"image": row["images"][0]} if row["images"] else {}
+    images = row["images"]
+    image = {"image": images[0] if len(images) == 1 else images} if images else {}
     rest = {"task": row["task"], "meta": row["meta"]}
     return {"id": row["id"], **image, "conversations": conversations, **rest}

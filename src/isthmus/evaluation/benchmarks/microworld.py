@@ -40,8 +40,18 @@ VQA_TASKS = (
 )
 """Questions about a picture with one short exact answer; `vqa_accuracy` pools their samples."""
 
+CLIP_TASKS = ("direction", "order", "visits")
+"""Questions about a clip: what moves where, what comes first, and how often."""
+
 TEXT_TASKS = ("arithmetic", "scene_qa", "copying", "sorting")
 """Questions without a picture: what the language model can do with its eyes closed."""
+
+_POOLED = {
+    **dict.fromkeys(VQA_TASKS, "vqa_accuracy"),
+    **dict.fromkeys(CLIP_TASKS, "clip_accuracy"),
+    **dict.fromkeys(TEXT_TASKS, "text_accuracy"),
+}
+"""The metric that pools the samples of each task with a short exact answer."""
 
 _IOU = "IoU >= 0.5, boxes paired one to one, unread counts as wrong"
 _CHOICE = "likeliest choice by summed log-likelihood"
@@ -55,6 +65,8 @@ VARIANTS: dict[str, str] = {
     "caption_facts": captions.VARIANT,
     "grounded_caption_facts": captions.VARIANT,
     "grounded_caption_boxes": _IOU,
+    "clip_accuracy": EXACT,
+    **{f"accuracy_{task}": EXACT for task in CLIP_TASKS},
     "text_accuracy": EXACT,
     **{f"accuracy_{task}": EXACT for task in TEXT_TASKS},
 }
@@ -155,7 +167,7 @@ class _Case:
                     f"meta.boxes and {len(sample.images)} images; expected boxes in one image"
                 )
             self.size = upright_size(sample.images[0])
-        elif self.task not in (*VQA_TASKS, *TEXT_TASKS, "reading", "board", "region", "caption"):
+        elif self.task not in (*_POOLED, "reading", "board", "region", "caption"):
             raise ValueError(
                 f"sample {sample.id!r} has the task {self.task!r}, which the microworld does not "
                 "score; score other conversations with the benchmark conversation_file"
@@ -196,8 +208,7 @@ class _Case:
         value = exact_match(answer.text, self.target)
         if self.task in ("reading", "board", "region"):
             return {f"{self.task}_accuracy": value}
-        pooled = "vqa_accuracy" if self.task in VQA_TASKS else "text_accuracy"
-        return {pooled: value, f"accuracy_{self.task}": value}
+        return {_POOLED[self.task]: value, f"accuracy_{self.task}": value}
 
 
 def usual_answers(samples: Iterable[Sample]) -> dict[str, Answer]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
+from isthmus.microworld.clips import Clip
 from isthmus.microworld.scene import Scene
 from isthmus.microworld.tasks.attributes import colour, shape
 from isthmus.microworld.tasks.caption import caption
@@ -11,6 +12,7 @@ from isthmus.microworld.tasks.comparison import comparison
 from isthmus.microworld.tasks.counting import count
 from isthmus.microworld.tasks.existence import existence
 from isthmus.microworld.tasks.grounding import grounded_caption, grounded_vqa, referring, region
+from isthmus.microworld.tasks.motion import direction, order, visits
 from isthmus.microworld.tasks.question import Question, Task
 from isthmus.microworld.tasks.reading import reading
 from isthmus.microworld.tasks.space import board, position, relation
@@ -41,13 +43,29 @@ VISUAL: dict[str, Task] = {
     "caption": caption,
     **GROUNDED,
 }
+CLIPS: dict[str, Callable[[Clip, Random], Question | None]] = {
+    "direction": direction,
+    "order": order,
+    "visits": visits,
+}
+"""Questions about a clip, asked only where they are named."""
 TEXT_ONLY: dict[str, Callable[[Random], Question]] = {
     "arithmetic": arithmetic,
     "copying": copying,
     "sorting": sorting,
 }
 
-__all__ = ["GROUNDED", "TEXT_ONLY", "VISUAL", "VQA", "Question", "Task", "distinct", "questions"]
+__all__ = [
+    "CLIPS",
+    "GROUNDED",
+    "TEXT_ONLY",
+    "VISUAL",
+    "VQA",
+    "Question",
+    "Task",
+    "distinct",
+    "questions",
+]
 
 
 def questions(
