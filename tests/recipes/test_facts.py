@@ -46,10 +46,11 @@ def test_a_recipe_is_as_its_paper_says(name: str) -> None:
     }
 
 
-def test_every_recipe_of_honeybee_has_facts_of_its_own() -> None:
-    family = [name for name in recipes.names() if name.startswith("honeybee.")]
-    common = len(facts_of("honeybee.nothing_of_the_kind"))
-    assert all(len(facts_of(name)) > common for name in family)
+@pytest.mark.parametrize("family", ["honeybee", "vadapter"])
+def test_every_recipe_has_facts_of_its_own(family: str) -> None:
+    names = [name for name in recipes.names() if name.startswith(f"{family}.")]
+    common = len(facts_of(f"{family}.nothing_of_the_kind"))
+    assert all(len(facts_of(name)) > common for name in names)
     assert facts_of("microworld.quickstart") == []
 
 
@@ -60,15 +61,25 @@ def test_facts_are_shown_with_their_source(capsys: pytest.CaptureFixture[str]) -
     assert any("unverified" in line for line in lines)
 
 
-def test_the_mixtures_of_honeybee_can_be_read() -> None:
-    for stage in recipes.resolve("honeybee.c_abstractor_7b_m144").stages:
-        assert isinstance(stage.data, MixtureData)
-        mixture = read_mixture(MIXTURES / stage.data.mixture)
-        convention(mixture.asking.boxes)
-        for entry in mixture.entries:
-            reader = load_reader(entry.source, **entry.options)
-            assert set(reader.files) == (set(entry.files) or {"file"})
-            if entry.template is not None:
-                assert isinstance(entry.template, str)
-                template_set(entry.template)
+@pytest.mark.parametrize("file", sorted(MIXTURES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_mixtures_can_be_read(file: Path) -> None:
+    mixture = read_mixture(file)
+    convention(mixture.asking.boxes)
+    for entry in mixture.entries:
+        reader = load_reader(entry.source, **entry.options)
+        assert set(reader.files) == (set(entry.files) or {"file"})
+        if entry.template is not None:
+            assert isinstance(entry.template, str)
+            template_set(entry.template)
+
+
+def test_the_mixtures_that_recipes_name_are_there() -> None:
+    data = [stage.data for name in recipes.names() for stage in recipes.resolve(name).stages]
+    named = {each.mixture.name for each in data if isinstance(each, MixtureData)}
+    assert named
+    assert named <= {file.name for file in MIXTURES.glob("*.yaml")}
+
+
+def test_the_instructions_of_honeybee_are_its_thirteen_data_sets() -> None:
+    mixture = read_mixture(MIXTURES / "honeybee_instructions.yaml")
     assert {entry.name for entry in mixture.entries} == set(HONEYBEE)

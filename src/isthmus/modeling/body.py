@@ -81,7 +81,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
                 else Patches(features=patches, grid=grid)
             )
         dtype = next((p.dtype for p in self.connector.parameters()), patches.features.dtype)
-        patches = patches.to(dtype)
+        patches = patches.to(dtype).as_clips(self.config.clip_frames)
         if instruction is None:
             return self.connector(patches)
         if self.config.connector.instruction_side is None:
