@@ -4,6 +4,7 @@ Every public tensor signature of the package uses these names, and only these:
 
 ========== ==========================================================================
 images     images of a whole batch, counted over its samples in reading order
+clips      the same, where the frames of a clip count as one image
 channels   colour channels of an image (red, green, blue)
 height     rows of pixels
 width      columns of pixels
