@@ -1,4 +1,4 @@
-"""Published parts in small: random weights of the same classes, with tokenizer or image processor."""
+"""Published parts in small: random weights of the same classes, and what reads texts or images."""
 
 import json
 from pathlib import Path

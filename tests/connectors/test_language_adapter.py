@@ -392,6 +392,7 @@ def test_a_body_that_is_not_pretrained_has_its_magnitudes_alone(tmp_path: Path) 
     adapter.start_from(small)
     assert all(torch.equal(value, fresh[name]) for name, value in adapter.state_dict().items())
     load_adapter_weights(adapter, small)
-    assert not torch.equal(adapter.body.model.layers[0].mlp.up_proj.weight, fresh[
-        "body.model.layers.0.mlp.up_proj.weight"
-    ])
+    assert not torch.equal(
+        adapter.body.model.layers[0].mlp.up_proj.weight,
+        fresh["body.model.layers.0.mlp.up_proj.weight"],
+    )

@@ -1,4 +1,4 @@
-"""Images that follow one another are read as the frames of one clip, for the tokens of one image."""
+"""Images that follow one another are read as the frames of a clip, for the tokens of one image."""
 
 from pathlib import Path
 from typing import Any

@@ -7,7 +7,6 @@ layouts. Sizes are overridden on the command line, all else is as the recipe say
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -161,7 +160,7 @@ class Seen:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Looks at the weights before and after each stage and hand-over."""
     found, run_stage, hand_over = Seen(), loop._run_stage, loop.hand_over
 
@@ -187,7 +186,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
 
     monkeypatch.setattr(loop, "_run_stage", watched_stage)
     monkeypatch.setattr(loop, "hand_over", watched_hand_over)
-    yield found
+    return found
 
 
 @pytest.mark.parametrize(

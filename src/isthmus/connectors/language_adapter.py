@@ -1,9 +1,10 @@
 """Language adapter: a small language model turns what a resampler gathered into visual tokens.
 
 A perceiver resampler, of one layer in the paper, reads the patches into a few latents and maps them
-to the width of a small pretrained language model; an attentional pooler can stand in its place. That model's blocks run over them as over the
-words of a sentence, and a linear map brings its last hidden states to the width of the large
-language model. The small model's words never matter: it has neither embeddings nor head.
+to the width of a small pretrained language model; an attentional pooler can stand in its place.
+The small model's blocks run over them as over the words of a sentence, and a linear map brings its
+last hidden states to the width of the large language model. Its words never matter: it has neither
+embeddings nor head.
 """
 
 from dataclasses import dataclass, field, replace

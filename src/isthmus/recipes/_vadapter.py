@@ -64,9 +64,7 @@ def pooler(width: int) -> AttentionalPooler.Config:
     Args:
         width: of a query.
     """
-    return AttentionalPooler.Config(
-        num_queries=_QUERIES, num_heads=_HEADS, d_head=width // _HEADS
-    )
+    return AttentionalPooler.Config(num_queries=_QUERIES, num_heads=_HEADS, d_head=width // _HEADS)
 
 
 _PERCEIVER = PerceiverResampler.Config(
