@@ -221,10 +221,9 @@ def _both(
 
 def _second_alone(name: str, **changes: Any) -> Recipe:
     """Returns the second stage, with nothing before it."""
-    whole = vit_b_1b()
     adapter = replace(shared.adapter(VIT_B), **changes)
-    second = replace(whole.stages[1], hand_over=None)
-    return _recipe(name, replace(whole.model, connector=adapter), second)
+    model = shared.joined(VIT_B, LLAMA_1B, adapter, shared.SMOLLM2_135M)
+    return _recipe(name, model, shared.adapter_stage())
 
 
 def _baseline(name: str, vision: str, connector: ConnectorConfig) -> Recipe:
