@@ -4,6 +4,7 @@ Every public tensor signature of the package uses these names, and only these:
 
 ========== ==========================================================================
 images     images of a whole batch, counted over its samples in reading order
+clips      the same, where the frames of a clip count as one image
 channels   colour channels of an image (red, green, blue)
 height     rows of pixels
 width      columns of pixels
@@ -83,6 +84,26 @@ class Patches:
         per_image = ("features", "mask", "media_index", "prefix")
         found = {name: getattr(self, name) for name in per_image}
         return replace(self, **{n: v[index] for n, v in found.items() if v is not None})
+
+    def as_clips(self, num_frames: int) -> "Patches":
+        """Returns the patches with so many images, one after the other, as the frames of one.
+
+        Args:
+            num_frames: of a clip.
+
+        Raises:
+            ValueError: the images do not make whole clips.
+        """
+        if num_frames == 1:
+            return self
+        if (num := len(self.features)) % num_frames:
+            raise ValueError(
+                f"{num} images came, and the model reads clips of {num_frames} frames; show each "
+                f"image {num_frames} times (`stills` of a mixture does), and each clip by "
+                f"{num_frames} frames"
+            )
+        features = rearrange(self.features, "(i f) p d -> i (f p) d", f=num_frames)
+        return Patches(features=features, grid=self.grid, num_frames=num_frames)
 
     @property
     def states(self) -> Float[Tensor, "images seen d_vision"]:

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 import isthmus
 from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor, connectors
 from isthmus.axes import Patches
+from isthmus.connectors.attentional_pooler import AttentionalPooler
 from isthmus.connectors.language_adapter import (
     LanguageAdapter,
     embedding_rms,
@@ -351,3 +352,47 @@ def test_a_magnitude_that_is_not_positive_is_refused(name: str) -> None:
         LanguageAdapter.Config(**{name: 0.0})
     with pytest.raises(ValueError, match="attention is 'prefix'"):
         connectors.from_dict({"kind": "language_adapter", "attention": "prefix"})
+
+
+def test_a_pooler_can_read_the_patches(tmp_path: Path) -> None:
+    front = AttentionalPooler.Config(num_queries=5, num_heads=2, d_head=4)
+    config = from_language_model(save_language(tmp_path), resampler=front)
+    assert LanguageAdapter.Config.from_dict(config.to_dict()) == config
+    adapter = built(config)
+    tokens = adapter(patches(2))
+    assert tokens.shape == (2, config.num_tokens(GRID), D_TEXT) == (2, 5, D_TEXT)
+    assert isinstance(adapter.resampler, AttentionalPooler)
+    tokens.square().sum().backward()
+    assert all(p.grad is not None for p in adapter.parameters())
+    with pytest.raises(ValueError, match=r"resampler is of kind 'mlp'; expected perceiver_res"):
+        LanguageAdapter.Config(resampler=connectors.default("mlp"))
+
+
+def test_the_architecture_alone_is_read_without_weights(tmp_path: Path) -> None:
+    folder = save_language(tmp_path / "small", "qwen3")
+    config = LanguageAdapter.Config(resampler=RESAMPLER, attention="bidirectional")
+    whole = config.fitted(folder, language=save_language(tmp_path / "large"))
+    for weights in (tmp_path / "small").glob("*.safetensors"):
+        weights.unlink()
+    shape = config.shaped(folder)
+    assert isinstance(shape, LanguageAdapter.Config)
+    assert isinstance(whole, LanguageAdapter.Config)
+    assert shape.adapter_config == whole.adapter_config
+    assert (shape.attention, shape.input_rms, shape.output_rms) == ("bidirectional", 1.0, 1.0)
+
+
+def test_a_body_that_is_not_pretrained_has_its_magnitudes_alone(tmp_path: Path) -> None:
+    small, large = save_language(tmp_path / "small"), save_language(tmp_path / "large", "qwen3")
+    config = LanguageAdapter.Config(resampler=RESAMPLER, pretrained=False)
+    whole = config.fitted(small, language=large)
+    assert isinstance(whole, LanguageAdapter.Config)
+    assert (whole.pretrained, whole.output_rms) == (False, embedding_rms(large))
+    adapter = built(whole)
+    fresh = {name: value.clone() for name, value in adapter.state_dict().items()}
+    adapter.start_from(small)
+    assert all(torch.equal(value, fresh[name]) for name, value in adapter.state_dict().items())
+    load_adapter_weights(adapter, small)
+    assert not torch.equal(
+        adapter.body.model.layers[0].mlp.up_proj.weight,
+        fresh["body.model.layers.0.mlp.up_proj.weight"],
+    )

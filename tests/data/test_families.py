@@ -95,6 +95,7 @@ EXPECTED = {
     "blip2": "<image><s>Hm? red</s>So? no</s>",
     "plain": "<image>Hm?\nred</s>\nSo?\nno</s>\n",
     "lines": "<image>Hm?\nred\nSo?\nno</s>",
+    "continued": "<image>Hm? red</s>So? no</s>",
     "in_out": "In: <image>Hm?\nOut: red</s>In: So?\nOut: no</s>",
     "input_output": "<s>Input: <image>Hm?\nOutput: red\n</s>Input: So?\nOutput: no\n</s>",
     "vicuna": "A chat between a curious user and an artificial intelligence assistant. The "

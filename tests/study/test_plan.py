@@ -26,9 +26,10 @@ from isthmus.training.step import Trainee
 QUICK = recipes.resolve("microworld.quickstart")
 
 
-def with_parts(connector: str, fusion: str) -> Recipe:
+def with_parts(connector: str, fusion: str, *, frames: int = 1) -> Recipe:
     assert isinstance(QUICK.model, ModelConfig)
-    model = replace(QUICK.model, connector=default(connector), fusion=fusions.default(fusion))
+    parts: dict[str, Any] = {"connector": default(connector), "fusion": fusions.default(fusion)}
+    model = replace(QUICK.model, clip_frames=frames, **parts)
     (stage,) = QUICK.stages
     return replace(QUICK, model=model, stages=(replace(stage, feature_store=False),))
 
@@ -45,18 +46,24 @@ def counted(recipe: Recipe, batch: Batch) -> float:
 
 
 @pytest.mark.parametrize(
-    ("connector", "fusion"),
-    [("c_abstractor", "inline"), ("mlp", "visual_expert"), ("linear", "gated_cross_attention")],
+    ("connector", "fusion", "frames"),
+    [
+        ("c_abstractor", "inline", 1),
+        ("perceiver_resampler", "inline", 2),
+        ("mlp", "visual_expert", 1),
+        ("linear", "gated_cross_attention", 1),
+    ],
 )
-def test_operations_are_those_of_a_real_step(connector: str, fusion: str) -> None:
-    recipe = with_parts(connector, fusion)
+def test_operations_are_those_of_a_real_step(connector: str, fusion: str, frames: int) -> None:
+    recipe = with_parts(connector, fusion, frames=frames)
     config: Any = architecture(recipe.model)
-    places = torch.full((1, config.num_placeholders), config.image_token_id)
+    places = torch.full((1, frames * config.num_placeholders), config.image_token_id)
     words = torch.randint(5, 50, (1, 20))
     ids = torch.cat([places, words], dim=1)
     labels = ids.clone()
     labels[:, : places.shape[1] + 10] = -100
-    pixels = torch.randint(0, 256, (1, 3, config.image_size, config.image_size), dtype=torch.uint8)
+    shape = (frames, 3, config.image_size, config.image_size)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
     batch = Batch(
         input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, pixel_values=pixels
     )
@@ -127,7 +134,7 @@ def test_attention_keeps_no_weights() -> None:
 @pytest.mark.parametrize("name", [n for n in recipes.names() if not n.startswith("microworld.")])
 def test_recipes_are_built_without_weights(name: str) -> None:
     """On the meta device, from configurations of ours."""
-    for model in dict.fromkeys(recipes.resolve(name).models):
+    for model in {each.digest(): each for each in recipes.resolve(name).models}.values():
         built = on_meta(architecture(model))
         assert all(value.is_meta for value in built.parameters())
 

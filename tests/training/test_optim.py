@@ -1,5 +1,6 @@
 """Learning rates per part along one curve, and no decay of norms and biases."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -21,6 +22,20 @@ def test_the_curve_rises_and_falls_along_a_cosine() -> None:
     assert curve[55] == pytest.approx(0.6)  # half way down from 1 to 0.2
     assert curve[99] == pytest.approx(0.2, abs=1e-3)
     assert all(a >= b for a, b in pairwise(curve[9:]))
+
+
+def test_the_curve_falls_along_a_line_if_asked() -> None:
+    curve = [lr_factor(step, 100, replace(SCHEDULE, decay="linear")) for step in range(100)]
+    assert curve[:10] == [lr_factor(step, 100, SCHEDULE) for step in range(10)]
+    falls = [before - after for before, after in pairwise(curve[10:])]
+    assert falls == pytest.approx([0.8 / 90] * 89)
+    assert curve[10] == 1.0
+
+
+def test_a_schedule_of_before_there_was_a_choice_falls_along_a_cosine() -> None:
+    written = {k: v for k, v in SCHEDULE.to_dict().items() if k != "decay"}
+    assert Schedule.from_dict(written) == SCHEDULE
+    assert SCHEDULE.decay == "cosine"
 
 
 def test_without_warm_up_it_starts_at_the_peak() -> None:

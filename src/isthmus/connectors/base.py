@@ -124,6 +124,19 @@ class ConnectorConfig(KindConfig, ABC, package="isthmus.connectors", constant="C
         """The side that reads an instruction beside the patches; None where there is none."""
         return None
 
+    def shaped(self, start: str) -> "ConnectorConfig":
+        """Returns the configuration with the architecture of a pretrained model alone.
+
+        Unlike `fitted`, it reads no weights: what follows from them stays as it was.
+
+        Args:
+            start: local folder or hub id of the model that the connector is to start from.
+
+        Raises:
+            ValueError: it cannot start from such a model.
+        """
+        return self
+
     def fitted(self, start: str, *, language: str) -> "ConnectorConfig":
         """Returns the configuration with all that a pretrained model decides of it.
 

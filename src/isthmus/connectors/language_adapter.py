@@ -1,12 +1,13 @@
 """Language adapter: a small language model turns what a resampler gathered into visual tokens.
 
 A perceiver resampler, of one layer in the paper, reads the patches into a few latents and maps them
-to the width of a small pretrained language model. That model's blocks run over them as over the
-words of a sentence, and a linear map brings its last hidden states to the width of the large
-language model. The small model's words never matter: it has neither embeddings nor head.
+to the width of a small pretrained language model; an attentional pooler can stand in its place.
+The small model's blocks run over them as over the words of a sentence, and a linear map brings its
+last hidden states to the width of the large language model. Its words never matter: it has neither
+embeddings nor head.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import torch
@@ -17,8 +18,10 @@ from torch.nn.functional import rms_norm
 from isthmus.axes import Patches
 from isthmus.connectors import _language_body
 from isthmus.connectors._language_body import LanguageBody
+from isthmus.connectors.attentional_pooler import AttentionalPooler
 from isthmus.connectors.base import Connector, ConnectorConfig
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
+from isthmus.pretrained import read_config
 
 _CAUSAL = {"causal": True, "bidirectional": False}
 # Added to the mean square of a vector that is scaled; that of embedded words is 1e-4 or more.
@@ -62,15 +65,19 @@ class LanguageAdapter(Connector):
     class Config(ConnectorConfig):
         """The resampler, the language model's own configuration, and the magnitudes."""
 
-        resampler: PerceiverResampler.Config = field(default_factory=_one_layer)
-        """What reads the patches: one layer and no final norm (more layers hurt, table 4). Set its
-        `num_frames` for clips: the paper has 8."""
+        resampler: ConnectorConfig = field(default_factory=_one_layer)
+        """What reads the patches: a perceiver resampler of one layer and without final norm (more
+        layers hurt, table 4), or an attentional pooler. Set a resampler's `num_frames` for clips:
+        the paper has 8."""
         adapter_config: dict[str, Any] = field(default_factory=_stand_in)
         """Configuration of the small language model, as transformers writes it; it is saved with
         the model, so that the small model's folder is needed only once. The default is a stand-in
         of two layers, to try things out: `from_language_model` reads that of a pretrained one."""
         attention: Literal["causal", "bidirectional"] = "causal"
         """Whether a token sees only those before it, as the language model learned, or all."""
+        pretrained: bool = True
+        """Whether the body takes over the weights of the model that it starts from, or its
+        architecture and magnitudes alone (the first row of table 3)."""
         input_rms: float = 1.0
         """Root mean square of the entries of what enters the small model: that of its own embedded
         tokens."""
@@ -82,8 +89,14 @@ class LanguageAdapter(Connector):
             """Checks the language model's kind and the magnitudes.
 
             Raises:
-                ValueError: it is no causal language model, or a magnitude is not positive.
+                ValueError: it is no causal language model, a magnitude is not positive, or what
+                    reads the patches is neither a resampler nor a pooler.
             """
+            if not isinstance(self.resampler, PerceiverResampler.Config | AttentionalPooler.Config):
+                raise ValueError(
+                    f"language_adapter.resampler is of kind {self.resampler.kind!r}; expected "
+                    "perceiver_resampler or attentional_pooler"
+                )
             where = "language_adapter.adapter_config"
             _language_body.check(self.adapter_config, where=where)
             if self.attention not in _CAUSAL:
@@ -99,14 +112,21 @@ class LanguageAdapter(Connector):
             """Returns what the resampler gives; the language model keeps their number."""
             return self.resampler.num_tokens(grid)
 
+        def shaped(self, start: str) -> "ConnectorConfig":
+            """Returns the architecture of a pretrained adapter."""
+            return replace(self, adapter_config=_language_body.portable(read_config(start)))
+
         def fitted(self, start: str, *, language: str) -> "ConnectorConfig":
             """Returns the architecture of a pretrained adapter, and both magnitudes."""
-            return from_language_model(
+            found = from_language_model(
                 start,
                 attention=self.attention,
                 output_rms=embedding_rms(language),
                 resampler=self.resampler,
             )
+            return replace(found, pretrained=self.pretrained)
+
+    config: Config
 
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
@@ -137,8 +157,9 @@ class LanguageAdapter(Connector):
             part.reset_parameters()
 
     def start_from(self, folder: str) -> None:
-        """Takes the body of a small language model; see `load_adapter_weights`."""
-        load_adapter_weights(self, folder)
+        """Takes the body of a small language model, if it is to; see `load_adapter_weights`."""
+        if self.config.pretrained:
+            load_adapter_weights(self, folder)
 
     def forward(self, patches: Patches) -> Float[Tensor, "images tokens d_text"]:
         """Reads the patches, then what was read."""
@@ -156,7 +177,7 @@ def from_language_model(
     *,
     attention: Literal["causal", "bidirectional"] = "causal",
     output_rms: float = 1.0,
-    resampler: PerceiverResampler.Config | None = None,
+    resampler: ConnectorConfig | None = None,
 ) -> LanguageAdapter.Config:
     """Describes an adapter from a pretrained language model: its architecture and magnitude.
 

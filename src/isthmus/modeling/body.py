@@ -63,8 +63,8 @@ class IsthmusModel(IsthmusPreTrainedModel):
         self,
         patches: Patches | Float[Tensor, "images seen d_vision"],
         instruction: Instruction | None = None,
-    ) -> Float[Tensor, "images tokens d_text"]:
-        """Returns the visual tokens of patches.
+    ) -> Float[Tensor, "clips tokens d_text"]:
+        """Returns the visual tokens of patches, of those of a clip together.
 
         Args:
             patches: what the vision tower saw, or the `states` of it that the feature store kept.
@@ -81,7 +81,7 @@ class IsthmusModel(IsthmusPreTrainedModel):
                 else Patches(features=patches, grid=grid)
             )
         dtype = next((p.dtype for p in self.connector.parameters()), patches.features.dtype)
-        patches = patches.to(dtype)
+        patches = patches.to(dtype).as_clips(self.config.clip_frames)
         if instruction is None:
             return self.connector(patches)
         if self.config.connector.instruction_side is None:

@@ -37,6 +37,8 @@ class IsthmusConfig(IsthmusVisionConfig):
     visual_fusion_config: dict[str, Any] | None = None
     """The fusion's kind and fields; inline by default. transformers' own `fusion_config` is about
     kernels."""
+    clip_frames: int = 1
+    """Images that follow one another and that the connector reads as one: the frames of a clip."""
     image_token: str = IMAGE_TOKEN
     """Text of the placeholder."""
     image_token_id: int = 32000
@@ -67,6 +69,29 @@ class IsthmusConfig(IsthmusVisionConfig):
                 "set, a word sees the last tile of a picture alone; let it see all images "
                 "(fusion.sees 'all'), or resize another way"
             )
+        self._check_clips()
+
+    def _check_clips(self) -> None:
+        if self.clip_frames < 1:
+            raise ValueError(f"clip_frames is {self.clip_frames}; expected 1 or more")
+        if self.clip_frames == 1:
+            return
+        unfit = {
+            "image_resize 'tiles'": self.resize.max_tiles is not None,
+            "vision_prefix": self.vision_prefix,
+            "a connector that reads instructions": self.connector.instruction_side is not None,
+        }
+        if found := [name for name, is_set in unfit.items() if is_set]:
+            raise ValueError(
+                f"clip_frames is {self.clip_frames}, which does not go with {found[0]}; leave out "
+                "one of them"
+            )
+        places = self.fusion.num_placeholders(self.num_image_tokens)
+        if places % self.clip_frames:
+            raise ValueError(
+                f"clip_frames is {self.clip_frames}, and a clip takes {places} positions of the "
+                "text, which its frames cannot share evenly; set a number that divides them"
+            )
 
     @classmethod
     def from_towers(
@@ -76,6 +101,7 @@ class IsthmusConfig(IsthmusVisionConfig):
         language: str,
         connector: ConnectorConfig | str = "mlp",
         fusion: FusionConfig | str = "inline",
+        clip_frames: int = 1,
         image_token: str = IMAGE_TOKEN,
         **images: Any,
     ) -> "IsthmusConfig":
@@ -86,6 +112,7 @@ class IsthmusConfig(IsthmusVisionConfig):
             language: local folder or hub id of a language model.
             connector: configuration of the connector, or its kind.
             fusion: configuration of the fusion, or its kind.
+            clip_frames: images that the connector reads as one.
             image_token: text of the placeholder.
             **images: layers, further towers and resizing, as of `vision_fields`.
 
@@ -99,6 +126,7 @@ class IsthmusConfig(IsthmusVisionConfig):
             text_config=portable(text_config_of(language)),
             connector_config=chosen.to_dict(),
             visual_fusion_config=fused.to_dict(),
+            clip_frames=clip_frames,
             image_token=image_token,
             image_token_id=token_id(load_tokenizer(language, image_token), image_token),
         )
@@ -115,13 +143,13 @@ class IsthmusConfig(IsthmusVisionConfig):
 
     @property
     def num_image_tokens(self) -> int:
-        """Visual tokens per image; a picture in tiles is several images."""
+        """Visual tokens per image, or clip; a picture in tiles is several images."""
         return self.connector.num_tokens(self.grid)
 
     @property
     def num_placeholders(self) -> int:
-        """Positions that an image takes in the text."""
-        return self.fusion.num_placeholders(self.num_image_tokens)
+        """Positions that an image takes in the text; the frames of a clip share those of one."""
+        return self.fusion.num_placeholders(self.num_image_tokens) // self.clip_frames
 
     @property
     def max_positions(self) -> int | None:

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus.axes import Batch
+from isthmus.connectors.base import ConnectorConfig
 from isthmus.language.backbone import text_config_of
 from isthmus.language.tokenizer import IMAGE_TOKEN
 from isthmus.microworld.towers import located
@@ -50,7 +51,7 @@ class Assumed:
     text_tokens: int = 128
     """Of a sample, question and answer together; half of them are learned."""
     images: int = 1
-    """Of a sample, or frames of its clip."""
+    """Of a sample; a clip that the connector reads as one counts once."""
     samples: int | None = None
     """Of the data, where a stage counts epochs; None asks the recipe."""
     devices: int = 1
@@ -156,11 +157,19 @@ def architecture(config: ModelConfig | AlignmentConfig) -> IsthmusConfig | Isthm
     return IsthmusConfig(
         **vision_fields(vision, beside=beside, max_tiles=config.max_tiles, **images),
         text_config=portable(text),
-        connector_config=config.connector.to_dict(),
+        connector_config=_connector(config).to_dict(),
         visual_fusion_config=config.fusion.to_dict(),
+        clip_frames=config.clip_frames,
         image_token=IMAGE_TOKEN,
         image_token_id=text.vocab_size,
     )
+
+
+def _connector(config: ModelConfig) -> ConnectorConfig:
+    """Returns the connector with the architecture of what it starts from."""
+    if config.connector_start is None:
+        return config.connector
+    return config.connector.shaped(published(located(config.connector_start)))
 
 
 def on_meta(
@@ -275,13 +284,14 @@ def _step(trainee: Trainee, batch: Batch) -> None:
 
 def _batch(model: Any, stage: Stage, size: int, assumed: Assumed, states: tuple[int, int]) -> Batch:
     """Returns samples of the assumed lengths; pixels have no content."""
-    images = 0 if stage.blind else assumed.images
+    config = model.config
+    frames = 1 if isinstance(model, IsthmusForAlignment) else config.clip_frames
+    images = 0 if stage.blind else assumed.images * frames
     shown: dict[str, Any] = {}
     if images and stage.feature_store:
         shown["patch_features"] = torch.empty(size * images, *states, device="meta")
     elif images:
         shown["pixel_values"] = _pixels(model, size * images)
-    config = model.config
     if isinstance(model, IsthmusForAlignment):
         ids = torch.full((size, config.max_caption_tokens), 5)
         return Batch(

@@ -38,6 +38,9 @@ class ModelConfig(Config):
     """Layer of each of these; as `vision_layer` when empty."""
     beside_image_size: tuple[int, ...] = ()
     """Height and width of what each of these is shown, pixels; their own when empty."""
+    clip_frames: int = 1
+    """Images that follow one another and that the connector reads as one, the frames of a clip:
+    they share its visual tokens, whatever their number. 1 reads each image by itself."""
     vision_prefix: bool = False
     """Let the connector read the tower's class and register tokens, too, if it can."""
     image_size: int | None = None

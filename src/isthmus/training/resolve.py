@@ -25,7 +25,7 @@ from isthmus.training.stage import FileData, MicroworldData
 from isthmus.vision.tower import VisionTower
 
 _CHOICES = (
-    *("fusion", "vision_layer", "vision_prefix"),
+    *("fusion", "clip_frames", "vision_layer", "vision_prefix"),
     *("image_size", "image_resize", "max_tiles"),
 )
 """Fields of a `ModelConfig` that decide the architecture as they are."""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 from isthmus.config import Config
 
@@ -23,7 +23,9 @@ class Schedule(Config):
     warmup_share: float = 0.03
     """Share of the steps over which the learning rate rises from 0 to its peak."""
     final_lr_share: float = 0.0
-    """Share of the peak to which the learning rate falls, along a cosine."""
+    """Share of the peak to which the learning rate falls."""
+    decay: Literal["cosine", "linear"] = "cosine"
+    """Along which curve it falls: half a cosine, or a straight line."""
     weight_decay: float = 0.0
     """Of parameters with two or more axes; norms and biases have none."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -62,11 +64,12 @@ class Schedule(Config):
 def lr_factor(step: int, num_steps: int, schedule: Schedule) -> float:
     """Returns the share of the peak learning rate at a step, counted from 0.
 
-    It rises linearly over the warm-up and falls along a half cosine to `final_lr_share`.
+    It rises linearly over the warm-up and falls to `final_lr_share`, along half a cosine or a
+    straight line.
     """
     warmup = math.ceil(schedule.warmup_share * num_steps)
     if step < warmup:
         return (step + 1) / warmup
     progress = (step - warmup) / max(1, num_steps - warmup)
-    cosine = (1 + math.cos(math.pi * progress)) / 2
-    return schedule.final_lr_share + (1 - schedule.final_lr_share) * cosine
+    left = 1 - progress if schedule.decay == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    return schedule.final_lr_share + (1 - schedule.final_lr_share) * left

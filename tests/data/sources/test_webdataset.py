@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.data import archive, media
+from isthmus.data.facts import Captioned, Item
 from isthmus.data.faults import Fault, Filtered
 from isthmus.data.images import check_image
 from isthmus.data.sample import Sample
@@ -55,6 +56,20 @@ def told(file: Path) -> list[Any]:
 
 def as_json(**values: Any) -> bytes:
     return json.dumps(values).encode()
+
+
+def test_captions_are_facts_if_asked(tmp_path: Path) -> None:
+    files = {"1.jpg": png(1), "1.txt": b"a cat", "2.jpg": png(2), "2.json": as_json(caption=[])}
+    write_tar(tmp_path / "a.tar", files)
+    reader = READER(captions="facts")
+    row, empty = reader.rows({"file": tmp_path / "a.tar"})
+    item = reader.content(row, name="row", image_root=tmp_path)
+    assert isinstance(item, Item)
+    assert item.facts == (Captioned(text="a cat"),)
+    assert item.images == (tmp_path / "a.tar/1.jpg",)
+    assert check_image(item.images[0]) is None
+    with pytest.raises(Fault):
+        reader.content(empty, name="row", image_root=tmp_path)
 
 
 def test_the_reader_is_known_by_its_name() -> None:

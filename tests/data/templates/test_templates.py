@@ -23,7 +23,7 @@ from isthmus.data.facts import (
     Pointed,
 )
 from isthmus.data.faults import Fault
-from isthmus.data.sample import ImagePart, Sample
+from isthmus.data.sample import ImagePart, Sample, Text
 from isthmus.data.templates.instruct import Instructions
 from isthmus.data.templates.template import DIVERSITIES, TemplateSet, template_set, template_sets
 from isthmus.data.templates.wording import WORDS, as_question, by_substring
@@ -285,6 +285,17 @@ def test_more_choices_than_letters_are_a_fault() -> None:
     many = Chosen(question="a", choices=tuple(map(str, range(27))), index=0)
     with pytest.raises(Fault, match="27 choices; expected 26 at most"):
         told(many)
+
+
+def test_images_stand_where_the_template_says() -> None:
+    caption = item(Captioned(text="a cat"), Captioned(text="a pet"), images=2)
+    told = Instructions(name="set", template=template_set("vadapter.caption"))
+    first, _, again, _ = told.sample(caption, Random(0)).messages
+    assert first.parts == (Text("Describe the following "), ImagePart(), ImagePart(), Text(" :"))
+    assert again.num_images == 0
+    answer = {"asks": ["{question}"], "answer": "{images}"}
+    with pytest.raises(ValueError, match=r"uses \{images\}"):
+        Instructions(name="set", template=TemplateSet.from_dict("set", answer)).check(Answered)
 
 
 def test_images_are_shown_first() -> None:

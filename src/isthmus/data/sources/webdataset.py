@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from isthmus.data import archive
+from isthmus.data.facts import Captioned, Item
 from isthmus.data.faults import Fault, Filtered
 from isthmus.data.rows import LazyRows
 from isthmus.data.sample import Sample
 from isthmus.data.sources import content_of_row, layouts
 from isthmus.data.sources._files import decoded
 from isthmus.data.sources._listed import listed
-from isthmus.data.sources.base import Reader
+from isthmus.data.sources._values import text
+from isthmus.data.sources.base import Reader, image_paths
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of images, whatever their content is."""
@@ -49,6 +51,10 @@ class WebDataset(Reader):
     Differs: LAVIS draws one of two captions; here each of several is an answer.
     """
 
+    captions: Literal["answers", "facts"] = "answers"
+    """Whether a caption answers to the image alone, or is a fact that templates ask for; so that
+    an image may stand still for a clip, it has to be a fact."""
+
     def rows(self, files: Mapping[str, Path]) -> Sequence[Place]:
         """Returns where the samples are, 16 bytes of memory for each; see `Reader.rows`."""
         shards = listed(files["file"], (".tar",))
@@ -57,7 +63,7 @@ class WebDataset(Reader):
             raise ValueError(f"{files['file']} is no tar file; expected shards of webdataset")
         return _Places(shards)
 
-    def content(self, row: Any, *, name: str, image_root: Path) -> Sample:
+    def content(self, row: Any, *, name: str, image_root: Path) -> Sample | Item:
         """Returns the sample of members, whose images stay where they are; see `Reader.content`."""
         members = archive.members(row.shard, row.first, row.last)
         key = archive.sample_of(members[0].name) or ""
@@ -67,6 +73,14 @@ class WebDataset(Reader):
         images = [m.name for m in members if PurePosixPath(m.name).suffix.lower() in IMAGES]
         if images:  # under either key by which layouts look for them
             told |= {"image": images[0] if len(images) == 1 else images, "images": images}
+        if self.captions == "facts" and "caption" in told:
+            said = told["caption"] if isinstance(told["caption"], list) else [told["caption"]]
+            return Item(
+                id=str(told.get("id", key)),
+                images=image_paths(told["images"], row.shard),
+                facts=tuple(Captioned(text=text(each, "a caption")) for each in said),
+                task="caption",
+            )
         return content_of_row({"id": key, **told}, name=name, image_root=row.shard)
 
 

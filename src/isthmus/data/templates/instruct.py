@@ -82,13 +82,14 @@ class Instructions:
                 chance=chance,
                 shuffle=self.shuffle,
             )
-            ask, answer = (
+            before, ask, answer = (
                 text.format_map({name: words[name]() for name in fields_of(text)})
-                for text in (template.ask, template.answer)
+                for text in (*template.around_images, template.answer)
             )
             shown = () if messages else tuple(ImagePart() for _ in item.images)
+            first = (Text(before),) if before else ()
             messages += [
-                Message("user", (*shown, Text(ask))),
+                Message("user", (*first, *shown, Text(ask))),
                 Message("assistant", (Text(answer),)),
             ]
         return Sample(

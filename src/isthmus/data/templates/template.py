@@ -3,10 +3,11 @@
 Paper: Honeybee, arXiv 2312.06742, section 4 and table 13: one template for each data set (fine) or
     each task (coarse); one of them, ten, or ten of which three are inverted; a name in place of an
     instruction. The sets of `honeybee.` are those that its code released. `llava.` are the prompts
-    of LLaVA-1.5 (arXiv 2310.03744), `blip2.` those of BLIP-2 (arXiv 2301.12597) and `cogvlm.` those
-    of CogVLM (arXiv 2311.03079).
+    of LLaVA-1.5 (arXiv 2310.03744), `blip2.` those of BLIP-2 (arXiv 2301.12597), `cogvlm.` those of
+    CogVLM (arXiv 2311.03079) and `vadapter.` those of PaLM2-VAdapter (arXiv 2402.10896, table 11).
 Differs: the paper's ten templates were not released, and those of `templates.yaml` are ours.
-    Captions are not inverted: a language model draws no picture.
+    Captions are not inverted: a language model draws no picture. Questions keep their own mark;
+    PaLM2-VAdapter's table writes one behind each.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ Granularity = Literal["fine", "coarse"]
 Diversity = Literal["single", "ten", "ten_flipped"]
 Identifier = Literal["dataset", "task"]
 
+_IMAGES = "{images}"
 NUM_FLIPPED = 3
 """Inverted templates among ten."""
 
@@ -35,7 +37,14 @@ class Template:
     """One way to ask for a fact."""
 
     ask: str
+    """Images stand before it, or where it says `{images}`."""
     answer: str
+
+    @property
+    def around_images(self) -> tuple[str, str]:
+        """What is asked before the images, and after them."""
+        before, mark, after = self.ask.partition(_IMAGES)
+        return (before, after) if mark else ("", before)
 
 
 @final
@@ -96,7 +105,8 @@ class TemplateSet:
     def fields(self) -> frozenset[str]:
         """The words in braces that the set uses."""
         ways = (*self.straight, *self.flipped, *((self.bare,) if self.bare else ()))
-        return frozenset().union(*(fields_of(text) for w in ways for text in (w.ask, w.answer)))
+        texts = (text for way in ways for text in (*way.around_images, way.answer))
+        return frozenset().union(*map(fields_of, texts))
 
 
 def template_set(name: str) -> TemplateSet:
