@@ -83,6 +83,8 @@ def save_published_vision(name: str, folder: Path, *, layer: Layers) -> str:
 def _shrunk(config: PreTrainedConfig, *, layers: int) -> dict[str, Any]:
     """Returns a configuration with other sizes; all that it says otherwise stays."""
     whole = config.to_dict()
+    for counted in ("out_features", "out_indices", "stage_names"):  # of backbones, by their layers
+        whole.pop(counted, None)
     heads = next(whole[key] for key in _HEADS if whole.get(key))
     width = NARROW if config.hidden_size < 1024 else WIDE
     grouped = whole.get("num_key_value_heads") not in (None, heads)

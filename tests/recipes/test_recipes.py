@@ -15,8 +15,8 @@ LABELS = ("Paper:", "Expected:", "Hardware:", "Command:")
 
 def docstring(name: str) -> str:
     family, _, function = name.partition(".")
-    path = Path(recipes.__file__).parent / f"{family}.py"
-    nodes = ast.parse(path.read_text("utf-8")).body
+    files = recipes._files(family)
+    nodes = [node for path in files for node in ast.parse(path.read_text("utf-8")).body]
     found = next(n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == function)
     return ast.get_docstring(found) or ""
 

@@ -1,6 +1,7 @@
 """Recipes: one file per family, one function per recipe, each returning a frozen `Recipe`.
 
-The folder is the registry: `microworld.quickstart` is the function `quickstart` of `microworld.py`.
+The folder is the registry: `prism.clip_7b` is the function `clip_7b` of `prism.py`. A family may be
+a folder of files, too, as `microworld` is.
 Names and one-line descriptions are read from the source text; only what is asked for is imported.
 """
 
@@ -21,7 +22,8 @@ def descriptions() -> dict[str, str]:
     return {
         f"{family}.{node.name}": (ast.get_docstring(node) or "").partition("\n")[0]
         for family in kinds.names(__name__)
-        for node in ast.parse(_source(family)).body
+        for file in _files(family)
+        for node in ast.parse(file.read_text("utf-8")).body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
     }
 
@@ -46,5 +48,7 @@ def resolve(name: str) -> "Recipe":
     return getattr(kinds.load(__name__, family), function)()
 
 
-def _source(family: str) -> str:
-    return (Path(__file__).parent / f"{family}.py").read_text(encoding="utf-8")
+def _files(family: str) -> list[Path]:
+    folder = Path(__file__).parent
+    own = sorted((folder / family).glob("[!_]*.py"))
+    return own or [folder / f"{family}.py"]

@@ -17,7 +17,7 @@ def named(
         model: which towers are joined, and by what.
         seed: source of every chance.
     """
-    family = function.__module__.rpartition(".")[2]
+    family = function.__module__.removeprefix(f"{__package__}.").partition(".")[0]
     return Recipe(
         name=f"{family}.{function.__name__}",
         description=(function.__doc__ or "").partition("\n")[0],

@@ -1,89 +1,15 @@
-"""Recipes of the embedded world: everything they need comes with the package.
-
-The towers were trained by `isthmus microworld build`. The vision tower stays frozen, so what it
-sees of a picture is kept in the feature store and read as often as needed.
-"""
+"""BLIP-2 in small, and what was built on it: both stages, and fine-tuning behind them."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from isthmus.connectors import linear
 from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
 from isthmus.modeling.lora import Lora
-from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.recipes import _blip2
+from isthmus.recipes.microworld._shared import questions
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
-
-_TASKS = (
-    *("colour", "shape", "count", "existence", "relation", "comparison", "position"),
-    *("multiple_choice", "reading", "board", "caption", "referring", "grounded_vqa"),
-    *("scene_qa", "arithmetic", "copying", "sorting"),
-)
-"""All but the two whose answers are long: they would take a third of the time and the memory."""
-
-
-def quickstart() -> Recipe:
-    """Two small towers and a linear layer between them: minutes on two CPU cores.
-
-    The language model learns along with the connector: it has never seen a picture, and its blind
-    twin must have something to learn from the words alone. Smoothed labels keep it from learning
-    that a pair which never occurs cannot occur.
-
-    Paper: the one-stage form of Prismatic VLMs, arXiv 2402.07865, section 4.1: vision tower frozen,
-        connector and language model trained together from the start.
-    Expected: vqa_accuracy at least 0.80 on test and 0.70 on compositional scenes; the measured
-        values are in the README.
-    Hardware: 2 CPU cores that compute in bfloat16, 2 GB of memory; 3 to 4 minutes with its blind
-        twin and the evaluation. On others the command takes float32.
-    Command: `isthmus quickstart --output runs/quickstart`
-    """
-    return Recipe(
-        name="microworld.quickstart",
-        description="Two small towers and a linear layer between them: minutes on two CPU cores.",
-        model=ModelConfig(
-            vision="microworld:siglip",
-            language="microworld:lm_chat",
-            connector=linear.Linear.Config(),
-            # The last layer: the tower was trained to say in each patch what lies there.
-            vision_layer=-1,
-            attention="eager",  # the fastest at this size on a CPU
-        ),
-        stages=(
-            Stage(
-                name="joint",
-                train=(Part(name="connector", lr=3e-3), Part(name="language_model", lr=1e-3)),
-                objectives=(LanguageModeling.Config(label_smoothing=0.1),),
-                data=_questions(3600),
-                validation=MicroworldData(split="val", num=128),
-                validate_every=0.25,
-                schedule=Schedule(epochs=1, batch_size=8),
-                feature_store=True,
-                log_every=10,
-                dtype="bfloat16",
-                num_workers=0,  # there is no core to spare for them
-            ),
-        ),
-    )
-
-
-def full() -> Recipe:
-    """The quick start with more scenes and time: half an hour on two CPU cores.
-
-    Paper: as `quickstart`.
-    Expected: vqa_accuracy at least 0.90 on test and 0.80 on compositional scenes.
-    Hardware: 2 CPU cores that compute in bfloat16, 3.5 GB of memory; 20 to 30 minutes.
-    Command: `isthmus train microworld.full --output runs/full`
-    """
-    start = quickstart()
-    stage = start.stages[0]
-    return replace(
-        start,
-        name="microworld.full",
-        description="The quick start with more scenes and time: half an hour on two CPU cores.",
-        stages=(replace(stage, data=_questions(45_000)),),
-    )
 
 
 def blip2_alignment() -> Recipe:
@@ -160,7 +86,7 @@ def blip2_instruct() -> Recipe:
         _generative(),
         name="instructions",
         hand_over=_blip2.WITH_TEXT,
-        data=_questions(1200),
+        data=questions(1200),
         schedule=Schedule(epochs=1, batch_size=4),
     )
     return Recipe(
@@ -251,7 +177,7 @@ def blip2_vqa() -> Recipe:
                     Part(name="connector", lr=1e-3),
                     Part(name="language_model", lr=1e-3, lora=Lora(rank=8, alpha=16)),
                 ),
-                data=_questions(600),
+                data=questions(600),
                 schedule=Schedule(epochs=1, batch_size=4),
                 log_every=20,
                 num_workers=0,
@@ -323,8 +249,3 @@ def _alignment_stage() -> Stage:
         log_every=20,
         num_workers=0,
     )
-
-
-def _questions(num: int) -> MicroworldData:
-    """Ten questions on each of so many scenes: a picture costs 64 tokens, however much is asked."""
-    return MicroworldData(split="train", num=num, turns=10, tasks=_TASKS)
