@@ -114,6 +114,8 @@ def of_model(path: str, config: ModelConfig | AlignmentConfig, parts: Parts) -> 
             if config.beside_image_size:
                 flags["beside_image_size"] = [side(name) for name in flags["beside"]]
         flags |= sizes("connector", config.connector)
+        if getattr(config.fusion, "layers", ()):
+            flags["fusion.layers"] = [1]
     return {f"{path}.{name}": value for name, value in flags.items()}
 
 

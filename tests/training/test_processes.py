@@ -26,16 +26,24 @@ from isthmus.training import loop
 whole = loop._checkpoint
 def dying(run, *args, **options):
     whole(run, *args, **options)
-    raise SystemExit(9) if run.position.step == {step} else None
+    if run.position.step == {step}:
+        raise SystemExit(9)
 loop._checkpoint = dying
 """
 
 
-def train(recipe: Recipe, output: Path, *, processes: int, die_after: int | None = None) -> None:
+def train(
+    recipe: Recipe,
+    output: Path,
+    *,
+    processes: int,
+    die_after: int | None = None,
+    patch: str = "",
+) -> None:
     """Trains from the command line; `die_after` a step's checkpoint, every process is gone."""
     file = output.parent / "recipe-of-the-test.json"
     file.write_text(json.dumps(recipe.to_dict()))
-    patch = DIE_AFTER.format(step=die_after) if die_after else ""
+    patch += DIE_AFTER.format(step=die_after) if die_after else ""
     script = output.parent / "run.py"
     script.write_text(f"import sys\nfrom isthmus.cli import main\n{patch}\nsys.exit(main())\n")
     words = ["train", str(file), "--output", str(output), "--resume"]

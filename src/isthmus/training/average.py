@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from isthmus.training.sharding import like, own
+
 
 @final
 class Average:
@@ -30,7 +32,10 @@ class Average:
 
     def follow(self) -> None:
         """Goes a share of the way to the weights, after a step of the optimizer."""
-        self._follow([*self._means.values()], [*self._weights.values()], 0)
+        means, weights = (
+            [own(value) for value in each.values()] for each in (self._means, self._weights)
+        )
+        self._follow(means, weights, 0)
 
     def values(self) -> dict[str, Tensor]:
         """Returns the average by name."""
@@ -52,7 +57,8 @@ class Average:
                 "train into another folder"
             )
         for name, value in values.items():
-            self._means[name].copy_(value)
+            mean = self._means[name]
+            own(mean).copy_(own(like(value, mean)))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -67,8 +73,12 @@ class Average:
     def settle(self) -> None:
         """Makes the average the weights."""
         for name, weight in self._weights.items():
-            weight.copy_(self._means[name])
+            own(weight).copy_(own(self._means[name]))
 
+    @torch.no_grad()
     def _exchange(self) -> None:
         for name, weight in self._weights.items():
-            weight.data, self._means[name] = self._means[name], weight.data
+            mine, mean = own(weight), own(self._means[name])
+            kept = mine.clone()
+            mine.copy_(mean)
+            mean.copy_(kept)

@@ -27,6 +27,7 @@ from torch.optim import Optimizer
 from isthmus.modeling.weights import put_weights
 from isthmus.training.chance import random_states, set_random_states
 from isthmus.training.course import Place, Planned
+from isthmus.training.sharding import load_optimizer_state, optimizer_state
 from isthmus.training.step import StepCounts
 
 CHECKPOINTS = "checkpoints"
@@ -143,7 +144,7 @@ class Checkpoint:
         state = torch.load(
             self.folder / "optimizer.pt", weights_only=True, map_location="cpu", mmap=True
         )
-        optimizer.load_state_dict(state)
+        load_optimizer_state(optimizer, state)
 
     def load_random_states(self, process: int) -> None:
         """Sets the random states of a process; one that is new takes those of the first."""
@@ -190,7 +191,7 @@ def save_checkpoint(
             shutil.rmtree(left)
         unfinished.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    states = random_states()
+    states, moments = random_states(), optimizer_state(optimizer)
     state = {
         "position": asdict(position),
         "relies_on": dict(relies_on),
@@ -204,7 +205,7 @@ def save_checkpoint(
             save_file(dict(weights), unfinished / _TRAINED)
             if average is not None:
                 save_file(dict(average), unfinished / _AVERAGE)
-            torch.save(optimizer.state_dict(), unfinished / "optimizer.pt")
+            torch.save(moments, unfinished / "optimizer.pt")
             (unfinished / "state.json").write_text(json.dumps(state, indent=2))
             _to_disk(unfinished)
             shutil.rmtree(final_folder, ignore_errors=True)

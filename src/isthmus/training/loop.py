@@ -7,7 +7,6 @@ had not been.
 """
 
 import math
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +20,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from isthmus.modeling import fingerprint
-from isthmus.modeling.lora import Lora, merge_lora
+from isthmus.modeling.lora import Lora, add_lora, merge_lora
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.trained import Towers, save_trained
-from isthmus.modeling.weights import weights_of
+from isthmus.modeling.weights import put_weights, swapped_weights, weights_of
 from isthmus.training import run_folder
+from isthmus.training.chance import random_states, set_random_states
 from isthmus.training.checkpoint import (
     Position,
     best_checkpoint,
@@ -43,6 +43,7 @@ from isthmus.training.processes import join_processes
 from isthmus.training.progress import StepProgress
 from isthmus.training.resolve import Model, ModelProcessor, build
 from isthmus.training.result import TrainResult, result_of
+from isthmus.training.sharding import gathered, is_sharded, whole
 from isthmus.training.stage import Part, Recipe
 from isthmus.training.step import Figures, take_step, validate
 
@@ -109,6 +110,9 @@ def train(
                 _change_model(run, number, before)
             before = prepare(run, number, before)
             _run_stage(run, before)
+            accelerator.free_memory()  # it remembers what it prepared
+            if is_sharded(accelerator):
+                run.model = _in_one_piece(run, number, before)
             run.position = replace(
                 run.position, stage=number + 1, stage_step=0, place=(0, 0), best_loss=None
             )
@@ -147,11 +151,11 @@ def _fingerprints(model: Model) -> dict[str, str]:
 
 def _change_model(run: Run, number: int, continued: Prepared | None) -> None:
     """Goes on to the model of a stage; the one before is saved below the run's folder."""
-    recipe = run.recipe
+    recipe, averages = run.recipe, continued.averages() if continued else {}
     if run.accelerator.is_main_process:
         folder = run.output / recipe.stages[number - 1].name
         folder.mkdir(exist_ok=True)
-        with continued.averaged() if continued else nullcontext():
+        with swapped_weights(run.model, averages, folder):
             run_folder.save_model(folder, partial(_save, run, number - 1), run.processor)
     run.accelerator.wait_for_everyone()
     source, plan = run.model, recipe.stages[number].hand_over
@@ -159,6 +163,20 @@ def _change_model(run: Run, number: int, continued: Prepared | None) -> None:
     run.model, run.processor, towers, run.started = _built(recipe, number, run.accelerator.device)
     run.facts["towers"] = towers
     hand_over(source, run.model, plan)
+
+
+def _in_one_piece(run: Run, number: int, prepared: Prepared) -> Model:
+    """Returns the model of a stage anew, with what was learned of it in shards."""
+    chance = random_states()
+    weights = prepared.learned_weights()
+    model, *_ = _built(run.recipe, number, run.accelerator.device)
+    parts = model.parts()
+    for part in (p for stage in run.recipe.since(number) for p in stage.train):
+        if part.lora:
+            add_lora(parts[part.name], part.lora)
+    put_weights(model, weights, run.output)
+    set_random_states(chance)
+    return model
 
 
 def _save(run: Run, number: int, folder: Path) -> None:
@@ -250,7 +268,7 @@ def _clip(run: Run, prepared: Prepared) -> Float[Tensor, ""]:
     """Clips the gradient; returns its norm before."""
     clip = prepared.stage.schedule.clip
     largest = math.inf if clip is None else clip
-    return run.accelerator.clip_grad_norm_(prepared.trained_parameters, largest)
+    return whole(run.accelerator.clip_grad_norm_(prepared.trained_parameters, largest))
 
 
 def _check_finite(norm: Float[Tensor, ""], position: Position) -> None:
@@ -326,10 +344,10 @@ def _checkpoint(run: Run, prepared: Prepared, done: int, interval: float, *, is_
     save_checkpoint(
         run.output,
         position=run.position,
-        weights=weights_of(prepared.trainee, prepared.learned),
+        weights=gathered(weights_of(prepared.trainee, prepared.learned)),
         relies_on=prepared.relies_on,
         optimizer=prepared.optimizer,
-        average=prepared.average and prepared.average.values(),
+        average=gathered(prepared.average.values()) if prepared.average else None,
         accelerator=run.accelerator,
         best=is_best,
         keep=keep_every is not None and rest == 0 and number % keep_every == 0,

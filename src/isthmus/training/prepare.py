@@ -1,6 +1,6 @@
 """Before the first step of a stage: freeze, open the data, build the optimizer, restore."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ from isthmus.modeling import fingerprint
 from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.parts import Parts
+from isthmus.modeling.weights import weights_of
 from isthmus.training import run_folder
 from isthmus.training.average import Average
 from isthmus.training.checkpoint import Checkpoint, Position
@@ -37,6 +38,7 @@ from isthmus.training.optim import build_optimizer
 from isthmus.training.pieces import pieces_of
 from isthmus.training.resolve import Model, ModelProcessor, examples_of
 from isthmus.training.schedule import lr_factor
+from isthmus.training.sharding import gathered, group_layers, is_sharded
 from isthmus.training.stage import Part, PartName, Recipe, Stage
 from isthmus.training.stage_data import StageData, open_data
 from isthmus.training.step import Piece, Trainee
@@ -120,6 +122,15 @@ class Prepared:
         whole = before + self.num_steps + behind
         return lr_factor(before + step, whole, self.stage.schedule)
 
+    def averages(self) -> dict[str, Tensor]:
+        """Returns the average by the names in the model, whole; every process has to ask."""
+        values = gathered(self.average.values()) if self.average else {}
+        return _within_model(values)
+
+    def learned_weights(self) -> dict[str, Tensor]:
+        """Returns what was learned by the names in the model, whole; every process has to ask."""
+        return _within_model(gathered(weights_of(self.trainee, self.learned)))
+
     def averaged(self) -> AbstractContextManager[None]:
         """Returns the context in which the weights are their average, where there is one."""
         return self.average.in_place() if self.average else nullcontext()
@@ -195,7 +206,6 @@ def prepare(run: Run, number: int, before: Prepared | None) -> Prepared:
     _check_pieces(stage, accelerator.num_processes)
     num_steps = _num_steps(run, stage, data)
     optimizer = build_optimizer(parts, stage.train, stage.schedule)
-    average = Average(_learning(trainee), stage.ema) if stage.ema else None
 
     # Weights beside low-rank updates stay frozen, so the checkpoint does not hold them.
     changed = {part.name for part in so_far if not part.lora} | heirs
@@ -206,14 +216,17 @@ def prepare(run: Run, number: int, before: Prepared | None) -> Prepared:
         relies_on["validation data"] = data.validation_fingerprint
     if checkpoint:
         checkpoint.check(relies_on)
+
+    _prepare_shards(run, trainee)
+    learner, optimizer = accelerator.prepare(trainee, optimizer)
+    average = Average(_learning(trainee), stage.ema) if stage.ema else None
+    if checkpoint:
         checkpoint.load_optimizer(optimizer)
         checkpoint.load_random_states(accelerator.process_index)
         if average:
             average.load(checkpoint.average())
     elif before is not None:
         _go_on(trainee, optimizer, average, before)
-
-    learner, optimizer = accelerator.prepare(trainee, optimizer)
     run.facts["stages"][number:] = [
         {
             "name": stage.name,
@@ -246,6 +259,11 @@ def prepare(run: Run, number: int, before: Prepared | None) -> Prepared:
     )
 
 
+def _within_model(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "model."
+    return {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
+
+
 def _num_steps(run: Run, stage: Stage, data: StageData) -> int:
     """Returns the steps of a stage; none if there is nothing to learn without images."""
     if stage.blind and isinstance(run.model, IsthmusForAlignment):
@@ -260,6 +278,19 @@ def _num_steps(run: Run, stage: Stage, data: StageData) -> int:
         return 0
     schedule = stage.schedule
     return schedule.steps or data.train.num_steps(schedule.epochs or 0)
+
+
+def _prepare_shards(run: Run, trainee: Trainee) -> None:
+    """Says how a model is shared out, where it is."""
+    trainee.is_sharded = is_sharded(run.accelerator)
+    if not trainee.is_sharded:
+        return
+    if isinstance(run.model, IsthmusForAlignment):
+        raise ValueError(
+            "weights are shared out over processes by the layers of a language model, and a model "
+            "that holds images and texts together has none; leave out --use_fsdp"
+        )
+    group_layers(run.accelerator.state.fsdp_plugin, run.model.model.language_model)
 
 
 def _learning(trainee: Trainee) -> dict[str, Tensor]:

@@ -6,6 +6,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
+from isthmus.training.sharding import check_plugin, is_sharded
+
 
 def join_processes(*, some_unused: bool = False) -> Accelerator:
     """Returns what joins this process to the others of the run, on GPUs or CPUs alike.
@@ -25,6 +27,8 @@ def join_processes(*, some_unused: bool = False) -> Accelerator:
         cpu=not torch.accelerator.is_available(),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=some_unused)],
     )
+    if is_sharded(accelerator):
+        check_plugin(accelerator.state.fsdp_plugin)
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
     if accelerator.num_processes == 1 and launched and "WORLD_SIZE" not in os.environ:
         raise ValueError(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from isthmus.axes import Batch
 from isthmus.modeling.parts import ModelPart, Parts
 from isthmus.objectives.base import Objective, ObjectiveConfig
+from isthmus.training.sharding import touched
 
 
 @final
@@ -77,6 +78,8 @@ class Trainee(nn.Module):
         self.weights = [config.weight for config in configs]
         self.owners: dict[str, int] = {}
         """Which objective a loss or metric comes from."""
+        self.is_sharded = False
+        """Whether other processes hold parts of its weights, and wait for this one's gradients."""
 
     def parts(self) -> Parts:
         """Returns the model's parts, and the objectives when they own parameters."""
@@ -111,6 +114,8 @@ class Trainee(nn.Module):
                     sums[name] = value.detach().float() * shares[owner]
             for loss in outcome.losses.values():
                 total = total + loss.float() * (shares[owner] * weight)
+        if self.is_sharded and torch.is_grad_enabled():
+            total = total + touched(self)
         return total, losses, metrics
 
 
