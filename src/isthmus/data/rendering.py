@@ -177,11 +177,11 @@ def _jinja(
         raise ValueError(
             f"{name}: the processor has no single chat template; choose one with --chat-template"
         )
-    styles = {message.style for message in messages} - {None}
-    if styles and not _STYLE.search(template):
+    style = next((message.style for message in messages if message.style is not None), None)
+    if style is not None and not _STYLE.search(template):
         raise ValueError(
-            f"{name} is to be asked in the style {min(styles)!r}, but the chat template knows no "
-            "styles; leave the style out, or choose another one with --chat-template"
+            f"{name} is to be asked in the style {style!r}, but the chat template knows no styles; "
+            "leave the style out, or choose another one with --chat-template"
         )
     # Templates of language models join text, so they get text; one that knows images gets parts.
     image_text = None if processor.image_token in template else processor.image_token

@@ -6,7 +6,7 @@ from pathlib import Path
 from isthmus.connectors.glu import GLU
 from isthmus.fusion.visual_expert import VisualExpert
 from isthmus.training.models import HandOver, ModelConfig
-from isthmus.training.stage import MixtureData, Part, Schedule, Stage
+from isthmus.training.stage import MixtureData, Part, PartName, Schedule, Stage
 
 EVA2_CLIP_E = "THUDM/cogvlm-base-224-hf"
 """Holds EVA2-CLIP-E at 224 pixels without its last block, 63 of 64."""
@@ -49,15 +49,15 @@ def schedule(*, steps: int, batch_size: int, warmup_share: float) -> Schedule:
     )
 
 
-def learned(lr: float, *names: str) -> tuple[Part, ...]:
-    """Returns parts that learn at one rate; connector and experts when none is named."""
-    return tuple(Part(name=name, lr=lr) for name in names or ("connector", "fusion"))
+def learned(lr: float, *names: PartName) -> tuple[Part, ...]:
+    """Returns parts that learn at one rate."""
+    return tuple(Part(name=name, lr=lr) for name in names)
 
 
 CAPTIONS = Stage(
     name="captions",
     model=AT_224,
-    train=learned(1e-4),
+    train=learned(1e-4, "connector", "fusion"),
     data=MixtureData(mixture=Path("cogvlm_captions.yaml"), lazy=True),
     schedule=schedule(steps=120_000, batch_size=8192, warmup_share=0.1),
     ema=0.9999,
@@ -67,7 +67,7 @@ CAPTIONS = Stage(
 BOXES = replace(
     CAPTIONS,
     name="captions_and_boxes",
-    train=learned(1e-5),
+    train=learned(1e-5, "connector", "fusion"),
     data=MixtureData(mixture=Path("cogvlm_captions_and_boxes.yaml"), lazy=True),
     schedule=schedule(steps=30_000, batch_size=1024, warmup_share=0.02),
 )
@@ -78,7 +78,7 @@ INSTRUCTIONS = replace(
     CAPTIONS,
     name="instructions",
     model=None,
-    train=(*learned(1e-5), *learned(1e-6, "vision_tower")),
+    train=(*learned(1e-5, "connector", "fusion"), *learned(1e-6, "vision_tower")),
     schedule=schedule(steps=6000, batch_size=1024, warmup_share=50 / 6000),
     ema=None,
 )
