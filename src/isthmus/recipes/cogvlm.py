@@ -12,6 +12,7 @@ ends is not told. The decay of the moving average and the norm at which gradient
 not told either: the first is a choice of ours, the second that of the published fine-tuning.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.objectives.patch_prediction import PatchPrediction
 from isthmus.recipes import _cogvlm
 from isthmus.recipes._cogvlm import SHORT, learned
+from isthmus.recipes._named import named
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MixtureData, Recipe, Stage
+from isthmus.training.stage import MixtureData, Recipe
 
 CLIP = "openai/clip-vit-large-patch14"
 
@@ -39,7 +41,7 @@ def base_490() -> Recipe:
     Command: `isthmus train cogvlm.base_490 --output DIR`
     """
     stages = (_cogvlm.CAPTIONS, _cogvlm.BOXES, _cogvlm.BOXES_AT_490)
-    return _recipe("base_490", _cogvlm.AT_490, *stages)
+    return named(base_490, *stages, model=_cogvlm.AT_490)
 
 
 def chat() -> Recipe:
@@ -54,7 +56,7 @@ def chat() -> Recipe:
     Command: `isthmus train cogvlm.chat --start DIR --output DIR`
     """
     model = replace(_cogvlm.AT_490, chat_template="cogvlm_chat")
-    return _tuned("chat", model, "cogvlm_chat.yaml")
+    return _tuned(chat, model, "cogvlm_chat.yaml")
 
 
 def grounding() -> Recipe:
@@ -68,7 +70,7 @@ def grounding() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.grounding --start DIR --output DIR`
     """
-    return _tuned("grounding", _cogvlm.AT_490, "cogvlm_grounding.yaml")
+    return _tuned(grounding, _cogvlm.AT_490, "cogvlm_grounding.yaml")
 
 
 def short() -> Recipe:
@@ -80,7 +82,7 @@ def short() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.short --output DIR`
     """
-    return _short("short")
+    return _short(short)
 
 
 def short_adapter() -> Recipe:
@@ -92,7 +94,7 @@ def short_adapter() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.short_adapter --output DIR`
     """
-    return _short("short_adapter", _NO_EXPERT, train=learned(1e-4, "connector"))
+    return _short(short_adapter, _NO_EXPERT, train=learned(1e-4, "connector"))
 
 
 def short_language_model() -> Recipe:
@@ -105,7 +107,7 @@ def short_language_model() -> Recipe:
     Command: `isthmus train cogvlm.short_language_model --output DIR`
     """
     parts = learned(1e-4, "connector", "language_model")
-    return _short("short_language_model", _NO_EXPERT, train=parts)
+    return _short(short_language_model, _NO_EXPERT, train=parts)
 
 
 def short_every_fourth() -> Recipe:
@@ -117,7 +119,7 @@ def short_every_fourth() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.short_every_fourth --output DIR`
     """
-    return _short("short_every_fourth", VisualExpert.Config(every=4))
+    return _short(short_every_fourth, VisualExpert.Config(every=4))
 
 
 def short_feed_forward() -> Recipe:
@@ -129,7 +131,7 @@ def short_feed_forward() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.short_feed_forward --output DIR`
     """
-    return _short("short_feed_forward", VisualExpert.Config(qkv="shared", output="shared"))
+    return _short(short_feed_forward, VisualExpert.Config(qkv="shared", output="shared"))
 
 
 def short_random() -> Recipe:
@@ -142,7 +144,7 @@ def short_random() -> Recipe:
     Command: `isthmus train cogvlm.short_random --output DIR`
     """
     fresh = VisualExpert.Config(qkv="random", output="random", mlp="random")
-    return _short("short_random", fresh)
+    return _short(short_random, fresh)
 
 
 def short_full_mask() -> Recipe:
@@ -154,7 +156,7 @@ def short_full_mask() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.short_full_mask --output DIR`
     """
-    return _short("short_full_mask", VisualExpert.Config(image_attention="full"))
+    return _short(short_full_mask, VisualExpert.Config(image_attention="full"))
 
 
 def short_patch_prediction() -> Recipe:
@@ -168,7 +170,7 @@ def short_patch_prediction() -> Recipe:
     Command: `isthmus train cogvlm.short_patch_prediction --output DIR`
     """
     return _short(
-        "short_patch_prediction",
+        short_patch_prediction,
         train=(*SHORT.train, *learned(1e-4, "objectives")),
         objectives=(LanguageModeling.Config(), PatchPrediction.Config()),
     )
@@ -185,7 +187,7 @@ def short_small_tower() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.short_small_tower --output DIR`
     """
-    recipe = _short("short_small_tower")
+    recipe = _short(short_small_tower)
     assert isinstance(recipe.model, ModelConfig)
     return replace(recipe, model=replace(recipe.model, vision=CLIP, vision_layer=-2))
 
@@ -199,7 +201,7 @@ def short_no_average() -> Recipe:
     Hardware: not told in the paper.
     Command: `isthmus train cogvlm.short_no_average --output DIR`
     """
-    return _short("short_no_average", ema=None)
+    return _short(short_no_average, ema=None)
 
 
 def short_attention() -> Recipe:
@@ -210,7 +212,7 @@ def short_attention() -> Recipe:
     Hardware: less than `short`.
     Command: `isthmus train cogvlm.short_attention --output DIR`
     """
-    return _short("short_attention", VisualExpert.Config(mlp="shared"))
+    return _short(short_attention, VisualExpert.Config(mlp="shared"))
 
 
 def short_low_rank() -> Recipe:
@@ -223,7 +225,7 @@ def short_low_rank() -> Recipe:
     Command: `isthmus train cogvlm.short_low_rank --output DIR`
     """
     low = VisualExpert.Config(qkv="low_rank", output="low_rank", mlp="low_rank", rank=256)
-    return _short("short_low_rank", low)
+    return _short(short_low_rank, low)
 
 
 def short_sequential() -> Recipe:
@@ -234,28 +236,24 @@ def short_sequential() -> Recipe:
     Hardware: as `short`.
     Command: `isthmus train cogvlm.short_sequential --output DIR`
     """
-    return _short("short_sequential", VisualExpert.Config(positions="sequential"))
+    return _short(short_sequential, VisualExpert.Config(positions="sequential"))
 
 
 _NO_EXPERT = Inline.Config(positions="shared")
 """Visual tokens lie as they do with experts, and go through the language model's own weights."""
 
 
-def _short(name: str, fusion: FusionConfig = _cogvlm.AT_224.fusion, **changes: Any) -> Recipe:
+def _short(
+    function: Callable[[], Recipe],
+    fusion: FusionConfig = _cogvlm.AT_224.fusion,
+    **changes: Any,
+) -> Recipe:
     """Returns the reference of the ablations, with another fusion or changes of its stage."""
-    return _recipe(name, replace(_cogvlm.AT_224, fusion=fusion), replace(SHORT, **changes))
+    model = replace(_cogvlm.AT_224, fusion=fusion)
+    return named(function, replace(SHORT, **changes), model=model)
 
 
-def _tuned(name: str, model: ModelConfig, mixture: str) -> Recipe:
+def _tuned(function: Callable[[], Recipe], model: ModelConfig, mixture: str) -> Recipe:
     """Returns a recipe that goes on from `base_490`."""
     stage = replace(_cogvlm.INSTRUCTIONS, data=MixtureData(mixture=Path(mixture)))
-    return replace(_recipe(name, model, stage), start=Path("runs/cogvlm"))
-
-
-def _recipe(name: str, model: ModelConfig, *stages: Stage) -> Recipe:
-    return Recipe(
-        name=f"cogvlm.{name}",
-        description=(globals()[name].__doc__ or "").partition("\n")[0],
-        model=model,
-        stages=stages,
-    )
+    return replace(named(function, stage, model=model), start=Path("runs/cogvlm"))
