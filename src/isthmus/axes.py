@@ -204,6 +204,9 @@ class Batch:
     """Equal for pairs that say the same."""
     ids: tuple[str, ...] = ()
     """Names of the samples."""
+    shared: dict[str, Any] | None = None
+    """What objectives computed of the batch for one another, by name; None where each computes all
+    for itself."""
     stand_in: bool = False
     """Whether the batch counts for nothing; a process without a sample of its own computes it, for
     the others wait."""

@@ -142,6 +142,22 @@ def test_what_surrounds_the_tokens_of_an_image_is_the_same_for_all(config: Conne
 
 
 @every_variant
+def test_a_connector_says_whether_its_tokens_are_the_patches(config: ConnectorConfig) -> None:
+    before, behind = config.boundaries
+    seen = patches(1)
+    count = seen.features.shape[1]
+    module = build(config)
+    is_kept = config.num_tokens(GRIDS[0]) == before + count + behind
+    for patch in range(count):
+        other = seen.features.clone()
+        other[:, patch] += 1
+        tokens, changed = module(seen), module(replace(seen, features=other))
+        differ = (tokens - changed).abs().amax(dim=-1)[0] > 1e-6
+        is_kept = is_kept and differ.nonzero().flatten().tolist() == [before + patch]
+    assert config.keeps_patches == is_kept
+
+
+@every_variant
 def test_a_clip_is_read_frame_after_frame_or_at_once(config: ConnectorConfig) -> None:
     connector, (rows, columns) = build(config), GRIDS[0]
     frames = patches(2 * 3)

@@ -106,8 +106,7 @@ EXPECTED = {
     "assistant gives helpful, detailed, and polite answers to the user's questions.\nHuman: "
     "<image>\nHuman: Hm?\nAI: red</s>\nHuman: So?\nAI: no</s>",
     "cogvlm_base": "<image>Hm? red\nSo? no</s>",
-    "cogvlm_chat": "Question: <image>Hm? Answer: red\nQuestion: So? Answer: no</s>",
-    "cogvlm_vqa": "Question: <image>Hm? Short answer: red\nQuestion: So? Short answer: no</s>",
+    "cogvlm_chat": "<image>Question: Hm? Answer: red\nQuestion: So? Answer: no</s>",
     "chatml": "<|im_start|>user\n<image>Hm?<|im_end|>\n<|im_start|>assistant\nred<|im_end|>\n"
     "<|im_start|>user\nSo?<|im_end|>\n<|im_start|>assistant\nno<|im_end|>\n",
 }

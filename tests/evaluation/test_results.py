@@ -73,6 +73,7 @@ def test_the_files_carry_plain_keys_and_those_of_lmms_eval(tmp_path: Path) -> No
         "towers": {"vision_tower": "v"},
         "blind": False,
         "num_beams": 1,
+        "style": None,
     }
     assert found["metrics"]["accuracy"]["variant"] == "exact"
     assert (found["answers_cut"], found["texts_cut"]) == (1, 3)

@@ -36,6 +36,9 @@ class Options:
     """Folder of a trained model."""
     image: str | None = None
     """Path or http(s) address of a picture to begin with."""
+    style: str | None = None
+    """How the chat template asks, where it knows several ways: `short` or `chat` of `cogvlm_chat`.
+    """
     max_new_tokens: int = 128
     """Tokens after which an answer is cut off."""
     draw: Path | None = None
@@ -53,6 +56,8 @@ class Conversation:
     processor: "IsthmusProcessor"
     max_new_tokens: int
     """Tokens after which an answer is cut off."""
+    style: str | None = None
+    """How the chat template asks."""
     messages: "list[Message]" = field(default_factory=list)
     images: "list[Image]" = field(default_factory=list)
     """Pictures of all turns, in reading order."""
@@ -76,7 +81,7 @@ class Conversation:
         from isthmus.evaluation.generation import end_tokens, new_tokens
 
         parts: tuple[ImagePart | Text, ...] = (*(ImagePart() for _ in self.waiting), Text(words))
-        messages = [*self.messages, Message("user", parts)]
+        messages = [*self.messages, Message("user", parts, self.style)]
         images = [*self.images, *self.waiting]
         shown = [self.processor.views(image) for image in images]
         ids = prompt(messages, self.processor, views=list(map(len, shown)))
@@ -128,6 +133,7 @@ def main(arguments: Sequence[str]) -> None:
     from isthmus.cli._images import open_image
     from isthmus.cli._model import open_model
     from isthmus.cli._pen import Pen
+    from isthmus.data.rendering import check_template
     from isthmus.geometry.box_text import convention
 
     if options.draw is None and options.boxes != Options.boxes:
@@ -135,8 +141,14 @@ def main(arguments: Sequence[str]) -> None:
     pen = Pen(folder=options.draw, boxes=convention(options.boxes)) if options.draw else None
     waiting = [open_image(options.image)] if options.image else []
     model, processor = open_model(options.model)
+    if options.style is not None:
+        check_template(processor, options.style)
     talk = Conversation(
-        model=model, processor=processor, max_new_tokens=options.max_new_tokens, waiting=waiting
+        model=model,
+        processor=processor,
+        max_new_tokens=options.max_new_tokens,
+        style=options.style,
+        waiting=waiting,
     )
     console = plain()
     is_person = sys.stdin.isatty()

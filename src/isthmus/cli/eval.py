@@ -42,6 +42,9 @@ class Options:
     """How to ask and score: `conversation_file` (the usual), `microworld` (exported scenes, task by
     task); of models that hold images and texts together, `retrieval` (the usual), `matching` (each
     pair's scores), `features` (vectors in a file), or either of the others, with captions."""
+    style: str | None = None
+    """How the chat template asks, where it knows several ways: `short` or `chat` of `cogvlm_chat`.
+    """
     max_new_tokens: int | None = None
     """Tokens after which an answer is cut off; enough for the longest truth when left out."""
     num_beams: int = 1
@@ -70,6 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="isthmus eval")
     from isthmus.cli import _eval_pairs
     from isthmus.cli._model import language_before, open_model
+    from isthmus.data.rendering import check_template
     from isthmus.data.vetting import encoding_of, vet
     from isthmus.evaluation.benchmarks import of_kind
     from isthmus.evaluation.generation import askable
@@ -97,6 +101,8 @@ def main(arguments: Sequence[str]) -> None:
     check_unused(options, ["top"], f"{options.model} answers, and finds no images by texts")
     make = cast("Callable[..., Benchmark]", of_kind(options.benchmark or "conversation_file"))
     model, processor = open_model(options.model)
+    if options.style is not None:
+        check_template(processor, options.style)
     vetted = vet(
         options.data,
         root,
@@ -106,7 +112,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     vetted.write(options.output)
     vetted.check_share(options.max_bad_share)
-    benchmark = make(options.data, root, samples=vetted.samples)
+    asked = [sample.styled(options.style) for sample in vetted.samples]
+    benchmark = make(options.data, root, samples=asked)
     result = evaluate(
         model,
         processor,
@@ -121,7 +128,8 @@ def main(arguments: Sequence[str]) -> None:
         texts=options.texts.read_text("utf-8").splitlines() if options.texts else (),
         console=shown,
     )
-    report(replace(result, rejected=vetted.counts), options)
+    asked_as = replace(result.provenance, style=options.style)
+    report(replace(result, provenance=asked_as, rejected=vetted.counts), options)
 
 
 def report(result: "Result", options: Options) -> None:

@@ -47,8 +47,8 @@ class Options:
     """Another kind of fusion, with its defaults, in place of the recipe's."""
     chat_template: str | None = None
     """How conversations are written, in place of the language model's own way: plain, lines,
-    continued, in_out, vicuna, llama2, chatml, human_ai, blip2, cogvlm_base, cogvlm_chat,
-    cogvlm_vqa, or a Jinja file."""
+    continued, in_out, vicuna, llama2, chatml, human_ai, blip2, cogvlm_base, cogvlm_chat, or a Jinja
+    file."""
     resume: bool = False
     """Go on from the last checkpoint in --output, or start fresh when there is none."""
 

@@ -154,6 +154,11 @@ class ConnectorConfig(KindConfig, ABC, package="isthmus.connectors", constant="C
         """Visual tokens of an image that stand before those of its patches, and after them."""
         return (0, 0)
 
+    @property
+    def keeps_patches(self) -> bool:
+        """Whether the visual tokens between the boundaries are the patches, one for each."""
+        return False
+
     def build(self, *, d_vision: int, d_text: int, grid: tuple[int, int]) -> Connector:
         """Returns a freshly initialised connector.
 

@@ -81,6 +81,11 @@ class GLU(Connector):
             """The vectors that stand before the patches, and behind them."""
             return (1, 1) if self.boi_eoi else (0, 0)
 
+        @property
+        def keeps_patches(self) -> bool:
+            """Whether no convolution makes one patch of four."""
+            return not self.downsample
+
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
     ) -> None:

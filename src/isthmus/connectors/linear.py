@@ -29,6 +29,11 @@ class Linear(Connector):
             rows, columns = grid
             return rows * columns
 
+        @property
+        def keeps_patches(self) -> bool:
+            """Each token is a patch."""
+            return True
+
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
     ) -> None:

@@ -57,6 +57,11 @@ class MLP(Connector):
             rows, columns = grid
             return rows * columns
 
+        @property
+        def keeps_patches(self) -> bool:
+            """Each token is a patch."""
+            return True
+
     def __init__(
         self, config: Config, *, d_vision: int, d_text: int, grid: tuple[int, int]
     ) -> None:

@@ -30,6 +30,6 @@ def split_answer(sample: Sample, *, seed: int) -> Sample:
     asked = before[-1]
     there = f"{asked.text} " if asked.text.strip() else ""
     images = tuple(part for part in asked.parts if not isinstance(part, Text))
-    read = Message(asked.role, (*images, Text(there + " ".join(words[:place]))))
+    read = replace(asked, parts=(*images, Text(there + " ".join(words[:place]))))
     written = Message(last.role, (Text(" ".join(words[place:])),))
     return replace(sample, messages=(*before[:-1], read, written))

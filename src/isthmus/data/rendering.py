@@ -31,21 +31,26 @@ _READINGS: tuple[Callable[[str], str], ...] = (
 """What templates do to an answer: nothing, or trim it."""
 
 _MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_STYLE = re.compile(r"""\.style\b|\[['"]style['"]\]""")
 TO_MARK = (
     "write {% generation %} ... {% endgeneration %} around the answers in the template, or choose "
     "another one with --chat-template"
 )
 
 
-def check_template(processor: Processor) -> None:
+def check_template(processor: Processor, style: str | None = None) -> None:
     """Checks that the chat template can write a conversation and tells its answers.
 
     Before a decoder, which writes an answer without the template, it has to write the question.
 
+    Args:
+        processor: whose template it is.
+        style: in which it is to ask.
+
     Raises:
         ValueError: it cannot, whatever a row may hold.
     """
-    question = Message("user", (Text("What is it?"),))
+    question = Message("user", (Text("What is it?"),), style)
     answer = Message("assistant", (Text("A red square."),))
     system = Message("system", (Text("Be brief."),))
     refusals = []
@@ -171,6 +176,12 @@ def _jinja(
     if not isinstance(template, str):
         raise ValueError(
             f"{name}: the processor has no single chat template; choose one with --chat-template"
+        )
+    style = next((message.style for message in messages if message.style is not None), None)
+    if style is not None and not _STYLE.search(template):
+        raise ValueError(
+            f"{name} is to be asked in the style {style!r}, but the chat template knows no styles; "
+            "leave the style out, or choose another one with --chat-template"
         )
     # Templates of language models join text, so they get text; one that knows images gets parts.
     image_text = None if processor.image_token in template else processor.image_token

@@ -34,6 +34,9 @@ class Message:
 
     role: Role
     parts: tuple[Text | ImagePart, ...]
+    style: str | None = None
+    """How the chat template is to ask, where it knows several ways; None leaves it to the
+    template."""
 
     @property
     def text(self) -> str:
@@ -51,14 +54,21 @@ class Message:
         Args:
             image_text: what stands for an image in one text; None keeps the typed parts.
         """
+        told = (
+            {"role": self.role} if self.style is None else {"role": self.role, "style": self.style}
+        )
         if image_text is not None:
             texts = (p.text if isinstance(p, Text) else image_text for p in self.parts)
-            return {"role": self.role, "content": "".join(texts)}
+            return {**told, "content": "".join(texts)}
         content = [
             {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": "image"}
             for part in self.parts
         ]
-        return {"role": self.role, "content": content}
+        return {**told, "content": content}
+
+    def without_images(self) -> "Message":
+        """Returns the words of the turn alone."""
+        return replace(self, parts=tuple(part for part in self.parts if isinstance(part, Text)))
 
 
 def instructions(messages: Sequence[Message]) -> list[str]:
@@ -148,11 +158,19 @@ class Sample:
 
     def without_images(self) -> "Sample":
         """Returns the same conversation without its images, as a blind model meets it."""
-        messages = tuple(
-            Message(m.role, tuple(part for part in m.parts if isinstance(part, Text)))
-            for m in self.messages
-        )
+        messages = tuple(message.without_images() for message in self.messages)
         return replace(self, messages=messages, images=())
+
+    def styled(self, style: str | None) -> "Sample":
+        """Returns the same conversation, asked in a style of the chat template.
+
+        Args:
+            style: of every turn of the user; None keeps what the turns say.
+        """
+        if style is None:
+            return self
+        asked = (replace(m, style=style) if m.role == "user" else m for m in self.messages)
+        return replace(self, messages=tuple(asked))
 
 
 def _is_box(value: Any) -> bool:

@@ -45,12 +45,7 @@ class Prompt:
 
     def blind(self) -> "Prompt":
         """Returns the same words without any picture."""
-        return Prompt(
-            messages=tuple(
-                Message(turn.role, tuple(part for part in turn.parts if isinstance(part, Text)))
-                for turn in self.messages
-            )
-        )
+        return Prompt(messages=tuple(message.without_images() for message in self.messages))
 
 
 @final

@@ -51,6 +51,9 @@ class Provenance:
     num_beams: int = 1
     """Beams of an answer that was written."""
 
+    style: str | None = None
+    """Style in which the chat template asked; None where it was left to the template."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import Any, final
 
 from isthmus.axes import Batch
 from isthmus.language.cross_entropy import next_token_loss
+from isthmus.objectives._reading import read
 from isthmus.objectives.base import Objective, ObjectiveConfig, Outcome
 
 
@@ -30,13 +31,8 @@ class LanguageModeling(Objective):
     def forward(self, model: Any, batch: Batch) -> Outcome:
         """Returns the mean cross-entropy and the share of tokens told right."""
         assert batch.labels is not None
-        # A cache would be filled for nothing, and lets packed samples see each other.
-        inputs = batch.model_inputs() | {"use_cache": False}
-        if batch.decoded:
-            before = model.prepare_decoder_input_ids_from_labels(batch.labels)
-            inputs["decoder_input_ids"] = before
         told = next_token_loss(
-            model.model(**inputs).last_hidden_state,
+            read(model, batch).hidden,
             batch.labels,
             model.logits_of,
             label_smoothing=self.label_smoothing if self.training else 0.0,

@@ -6,7 +6,7 @@ knows only its own mean, so it is weighted by its share of the items, over all p
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast, final
 
 import torch
@@ -104,6 +104,7 @@ class Trainee(nn.Module):
         losses: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
         total = torch.zeros((), device=batch.input_ids.device)
+        batch = replace(batch, shared={})
         for owner, (objective, weight) in enumerate(
             zip(self.objectives, self.weights, strict=True)
         ):

@@ -83,9 +83,8 @@ class DataSet:
         Raises:
             Fault: it cannot be written.
         """
-        if isinstance(content, Sample):
-            return content
-        return self.instructions.sample(content, chance)
+        told = content if isinstance(content, Sample) else self.instructions.sample(content, chance)
+        return told.styled(self.asking.style)
 
     def sample(self, unit: Unit, chance: Random) -> Sample | Unused:
         """Returns the conversation that is drawn, or why there is none."""

@@ -38,7 +38,7 @@ BY_CONTENT = "by_content"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Asking(Config):
-    """How facts are put to a model. Conversations are told as they are."""
+    """How facts are put to a model. Conversations are told as they are, in the `style`."""
 
     granularity: Granularity = "fine"
     """Whether a data set's own template is used, or that of its kind of facts."""
@@ -52,6 +52,9 @@ class Asking(Config):
     """Whether facts with the same target take turns in a conversation of several."""
     shuffle: bool = False
     """Draw the order of choices each time."""
+    style: str | None = None
+    """How the chat template asks, where it knows several ways: `short` or `chat` of `cogvlm_chat`.
+    """
     boxes: str = "cogvlm"
     """How boxes are written: the name of a convention of `geometry/box_text.py`."""
     frames: int = 8

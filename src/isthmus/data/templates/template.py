@@ -3,11 +3,13 @@
 Paper: Honeybee, arXiv 2312.06742, section 4 and table 13: one template for each data set (fine) or
     each task (coarse); one of them, ten, or ten of which three are inverted; a name in place of an
     instruction. The sets of `honeybee.` are those that its code released. `llava.` are the prompts
-    of LLaVA-1.5 (arXiv 2310.03744), `blip2.` those of BLIP-2 (arXiv 2301.12597), `cogvlm.` those of
-    CogVLM (arXiv 2311.03079) and `vadapter.` those of PaLM2-VAdapter (arXiv 2402.10896, table 11).
-Differs: the paper's ten templates were not released, and those of `templates.yaml` are ours.
-    Captions are not inverted: a language model draws no picture. Questions keep their own mark;
-    PaLM2-VAdapter's table writes one behind each.
+    of LLaVA-1.5 (arXiv 2310.03744), `blip2.` those of BLIP-2 (arXiv 2301.12597) and `vadapter.`
+    those of PaLM2-VAdapter (arXiv 2402.10896, table 11). `cogvlm.` are the tasks of CogVLM (arXiv
+    2311.03079), whose words around a question are its chat template's.
+Differs: the paper's ten templates were not released, and those of `templates.yaml` are ours; so are
+    the words for CogVLM's boxes, of which its code has some 400. Captions are not inverted: a
+    language model draws no picture. Questions keep their own mark; PaLM2-VAdapter's table writes
+    one behind each.
 """
 
 from collections.abc import Mapping
