@@ -28,6 +28,7 @@ def export(
     seed: int = 0,
     turns: int | None = None,
     tasks: Sequence[str] = (),
+    still_frames: int = 1,
     on_row: Callable[[], None] | None = None,
 ) -> None:
     """Writes `images/`, `messages.jsonl` (canonical) and `llava.json` under a directory.
@@ -43,6 +44,7 @@ def export(
         turns: Questions in a conversation; by default 6 in `train` and 1 elsewhere.
         tasks: Task names to draw from, evenly; by default all but those of clips, with a tenth of
             text-only rows. A clip is a row of frames.
+        still_frames: How often a picture stands in its row, for models that read clips alone.
         on_row: Called after each row, for a progress bar.
 
     Raises:
@@ -62,11 +64,12 @@ def export(
         if clip := _clip(scene, rng, tasks):
             row, shows = _row_of_clip(name, clip, rng, num_turns, tasks), clip.frames()
         else:
-            row = _row(name, scene, rng, num_turns, tasks)
+            row = _row(name, scene, rng, num_turns, tasks, still_frames)
         if row is None:
             continue  # such as a scene without a sign, of which the sign is asked
         row["meta"] |= {"split": split, "scene": index}
-        for image, shown in zip(row["images"], shows, strict=False):  # text alone shows nothing
+        # Text alone shows nothing, and what stands still is the same file each time.
+        for image, shown in zip(row["images"], shows, strict=False):
             render(shown).save(directory / image, compress_level=1)
         rows.append(row)
         if on_row is not None:
@@ -102,7 +105,12 @@ def _row_of_clip(
 
 
 def _row(
-    name: str, scene: Scene, rng: Random, turns: int, tasks: Sequence[str]
+    name: str,
+    scene: Scene,
+    rng: Random,
+    turns: int,
+    tasks: Sequence[str],
+    still_frames: int,
 ) -> dict[str, Any] | None:
     """One conversation as a canonical row; None where the scene allows none of the questions."""
     visual = [task for task in tasks if task in VISUAL] if tasks else list(VISUAL)
@@ -117,7 +125,7 @@ def _row(
     asked = distinct(ask, turns)
     if not asked:
         return None
-    return _told(name, asked, [] if text_only else [f"images/{name}.png"])
+    return _told(name, asked, [] if text_only else [f"images/{name}.png"] * still_frames)
 
 
 def _told(name: str, asked: Sequence[tuple[str, Question]], images: list[str]) -> dict[str, Any]:

@@ -155,6 +155,7 @@ def microworld_files(data: MicroworldData) -> FileData:
                 seed=data.seed,
                 turns=data.turns,
                 tasks=data.tasks,
+                still_frames=data.still_frames,
             )
             unfinished.rename(folder)
         except OSError:

@@ -83,7 +83,9 @@ class MicroworldData(Config):
     turns: int | None = None
     """Questions about a scene; None takes 6 to train on and 1 to be measured by."""
     tasks: tuple[str, ...] = ()
-    """Tasks to draw the questions from, evenly; all when empty."""
+    """Tasks to draw the questions from, evenly; all but those of clips when empty."""
+    still_frames: int = 1
+    """How often a picture is shown, for models that read clips of so many frames."""
 
 
 @final

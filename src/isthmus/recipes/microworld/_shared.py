@@ -1,6 +1,23 @@
-"""What recipes of the microworld share: the questions that are learned from."""
+"""What recipes of the microworld share: towers, questions, and the two stages of most papers."""
 
-from isthmus.training.stage import MicroworldData
+from dataclasses import replace
+from typing import Any
+
+from isthmus.connectors.base import ConnectorConfig
+from isthmus.connectors.mlp import MLP
+from isthmus.training.models import ModelConfig
+from isthmus.training.stage import MicroworldData, Part, Schedule, Stage
+
+SIGLIP, CHAT = "microworld:siglip", "microworld:lm_chat"
+HEADS, D_HEAD = 4, 32
+"""Together as wide as a patch."""
+NUM_TOKENS = 16
+"""Visual tokens of connectors that choose their number: a quarter of the patches."""
+LINEAR_LR, PERCEPTRON_LR, LAYERED_LR, LANGUAGE_LR = 3e-3, 1e-3, 3e-4, 1e-3
+"""The more layers a new part has, the slower it may move, so that a language model that learns
+meanwhile can follow; as the study of bridges found them."""
+LANGUAGE = Part(name="language_model", lr=LANGUAGE_LR)
+PERCEPTRON = MLP.Config()
 
 TASKS = (
     *("colour", "shape", "count", "existence", "relation", "comparison", "position"),
@@ -16,3 +33,59 @@ def questions(num: int) -> MicroworldData:
     A picture costs 64 tokens, however much is asked about it.
     """
     return MicroworldData(split="train", num=num, turns=10, tasks=TASKS)
+
+
+def joined(connector: ConnectorConfig, **changes: Any) -> ModelConfig:
+    """Returns a model of the small SigLIP and the small chat model.
+
+    Args:
+        connector: between them.
+        **changes: other fields of the model.
+    """
+    # The last layer: the tower was trained to say in each patch what lies there.
+    plain = ModelConfig(
+        vision=SIGLIP,
+        language=CHAT,
+        connector=connector,
+        vision_layer=-1,
+        attention="eager",  # the fastest at this size on a CPU
+    )
+    return replace(plain, **changes)
+
+
+def connector(lr: float) -> Part:
+    """Returns the connector at a learning rate."""
+    return Part(name="connector", lr=lr)
+
+
+def captions(lr: float) -> Stage:
+    """Returns the first stage of the papers that have one: the connector learns from captions."""
+    return Stage(
+        name="captions",
+        train=(connector(lr),),
+        data=MicroworldData(split="train", num=3000, turns=1, tasks=("caption",)),
+        schedule=Schedule(epochs=1, batch_size=16),
+        feature_store=True,
+        log_every=10,
+        num_workers=0,
+    )
+
+
+def instructions(*parts: Part, num: int = 1500) -> Stage:
+    """Returns the stage in which questions are learned to be answered, the same for all papers.
+
+    Args:
+        *parts: what learns.
+        num: scenes.
+    """
+    return Stage(
+        name="instructions",
+        train=parts,
+        data=questions(num),
+        validation=MicroworldData(split="val", num=128, tasks=TASKS),
+        validate_every=0.125,
+        schedule=Schedule(epochs=1, batch_size=8),
+        feature_store=all(part.name != "vision_tower" for part in parts),
+        log_every=10,
+        num_workers=0,
+    )

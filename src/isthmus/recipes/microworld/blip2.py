@@ -7,7 +7,7 @@ from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
 from isthmus.modeling.lora import Lora
 from isthmus.recipes import _blip2
-from isthmus.recipes.microworld._shared import questions
+from isthmus.recipes.microworld._shared import connector, instructions, questions
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
 
@@ -98,6 +98,29 @@ def blip2_instruct() -> Recipe:
             qformer_tokenizer=_ALIGNMENT.text,
         ),
         stages=(_first_of_two(), tuned),
+    )
+
+
+def blip2_instructions() -> Recipe:
+    """BLIP-2 in small that learns to answer: after the first stage, queries and low-rank updates.
+
+    Paper: BLIP-2, arXiv 2301.12597, section 3.2, for the queries; its second stage learns from
+        captions.
+    Differs: the second stage learns from the questions that the other papers' models learn from
+        here, and the language model through low-rank updates.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: 2 CPU cores, 2 GB of memory; 3 to 4 minutes.
+    Command: `isthmus train microworld.blip2_instructions --start runs/blip2_alignment --output DIR`
+    """
+    tuned = Part(name="language_model", lr=1e-3, lora=Lora(rank=8, alpha=16))
+    stage = replace(instructions(connector(1e-3), tuned), hand_over=_blip2.QUERIES_ALONE)
+    return Recipe(
+        name="microworld.blip2_instructions",
+        description="BLIP-2 in small that learns to answer: after the first stage, queries and "
+        "low-rank updates.",
+        model=_joined("microworld:lm_chat"),
+        stages=(stage,),
+        start=Path("runs/blip2_alignment"),
     )
 
 

@@ -1,0 +1,52 @@
+"""What the papers compare with, in small: nothing but new layers learns before a frozen model."""
+
+from dataclasses import replace
+from typing import Any
+
+from isthmus.connectors.linear import Linear
+from isthmus.connectors.perceiver_resampler import PerceiverResampler
+from isthmus.fusion.gated_cross_attention import GatedCrossAttention
+from isthmus.recipes._named import named
+from isthmus.recipes.microworld._shared import (
+    D_HEAD,
+    HEADS,
+    LAYERED_LR,
+    LINEAR_LR,
+    NUM_TOKENS,
+    captions,
+    connector,
+    instructions,
+    joined,
+)
+from isthmus.training.stage import Part, Recipe
+
+
+def flamingo() -> Recipe:
+    """Flamingo in small: gated cross-attention in every second layer of a frozen model.
+
+    Paper: Flamingo, arXiv 2204.14198, section 3.
+    Differs: pairs and questions in place of pages with pictures.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
+    Command: `isthmus train microworld.flamingo --output DIR`
+    """
+    heads: dict[str, Any] = {"num_heads": HEADS, "d_head": D_HEAD}
+    resampler = PerceiverResampler.Config(num_latents=NUM_TOKENS, depth=2, **heads)
+    model = joined(resampler, fusion=GatedCrossAttention.Config(every=2, **heads))
+    parts = (connector(LAYERED_LR), Part(name="fusion", lr=1e-3))
+    first = replace(captions(LAYERED_LR), train=parts)
+    return named(flamingo, first, instructions(*parts), model=model)
+
+
+def frozen_linear() -> Recipe:
+    """One linear layer learns; vision tower and language model stay as they are.
+
+    Paper: LiMBeR, arXiv 2209.15162, section 3.
+    Differs: it learns from questions, too.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: 2 CPU cores, 2 GB of memory; 3 to 4 minutes.
+    Command: `isthmus train microworld.frozen_linear --output DIR`
+    """
+    bridge = connector(LINEAR_LR)
+    stages = (captions(LINEAR_LR), instructions(bridge))
+    return named(frozen_linear, *stages, model=joined(Linear.Config()))

@@ -1,0 +1,108 @@
+"""CogVLM in small: experts for visual tokens in a frozen language model, and its ablations."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from isthmus.connectors.glu import GLU
+from isthmus.fusion import FusionConfig
+from isthmus.fusion.inline import Inline
+from isthmus.fusion.visual_expert import VisualExpert
+from isthmus.recipes._named import named
+from isthmus.recipes.microworld._shared import (
+    LANGUAGE,
+    PERCEPTRON_LR,
+    captions,
+    connector,
+    instructions,
+    joined,
+)
+from isthmus.training.stage import MicroworldData, Part, Recipe
+
+_EXPERTS = Part(name="fusion", lr=1e-3)
+_GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
+
+
+def cogvlm() -> Recipe:
+    """CogVLM in small: captions, then questions; the language model stays as it is.
+
+    Paper: arXiv 2311.03079, section 2.
+    Differs: the rates are those of a small model, and there is one resolution.
+    Expected: not measured yet; `make bench-papers` does. Text alone is answered as before, bit by
+        bit.
+    Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
+    Command: `isthmus train microworld.cogvlm --output DIR`
+    """
+    return _model(cogvlm, VisualExpert.Config(), _EXPERTS)
+
+
+def cogvlm_adapter() -> Recipe:
+    """CogVLM in small without experts: the connector learns alone.
+
+    Paper: arXiv 2311.03079, table 6: shallow fusion is far worse than deep fusion.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_adapter --output DIR`
+    """
+    return _model(cogvlm_adapter, Inline.Config(positions="shared"))
+
+
+def cogvlm_language_model() -> Recipe:
+    """CogVLM in small without experts: the language model learns, and forgets.
+
+    Paper: arXiv 2311.03079, table 6 and appendix: what it knew of text falls.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_language_model --output DIR`
+    """
+    return _model(cogvlm_language_model, Inline.Config(positions="shared"), LANGUAGE)
+
+
+def cogvlm_full_mask() -> Recipe:
+    """CogVLM in small, whose visual tokens see those behind them, too.
+
+    Paper: arXiv 2311.03079, table 6: no better.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_full_mask --output DIR`
+    """
+    return _model(cogvlm_full_mask, VisualExpert.Config(image_attention="full"), _EXPERTS)
+
+
+def cogvlm_random() -> Recipe:
+    """CogVLM in small, with experts that begin with fresh weights.
+
+    Paper: arXiv 2311.03079, table 6: worse than those that begin as the language model's.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_random --output DIR`
+    """
+    fresh = VisualExpert.Config(qkv="random", output="random", mlp="random")
+    return _model(cogvlm_random, fresh, _EXPERTS)
+
+
+def cogvlm_grounding() -> Recipe:
+    """CogVLM-Grounding in small: its four tasks, after the model that answers.
+
+    Paper: arXiv 2311.03079, section 3.2: boxes of phrases, phrases of boxes, captions and answers
+        with boxes.
+    Expected: not measured yet.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_grounding --start runs/cogvlm --output DIR`
+    """
+    stage = replace(
+        instructions(connector(PERCEPTRON_LR), _EXPERTS),
+        name="grounding",
+        data=MicroworldData(split="train", num=1500, turns=6, tasks=_GROUNDING),
+        validation=MicroworldData(split="val", num=128, tasks=_GROUNDING),
+    )
+    model = joined(GLU.Config(), fusion=VisualExpert.Config())
+    return replace(named(cogvlm_grounding, stage, model=model), start=Path("runs/cogvlm"))
+
+
+def _model(function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part) -> Recipe:
+    bridge = connector(PERCEPTRON_LR)
+    first: Any = replace(captions(PERCEPTRON_LR), train=(bridge, *parts))
+    model = joined(GLU.Config(), fusion=fusion)
+    return named(function, first, instructions(bridge, *parts), model=model)

@@ -1,0 +1,104 @@
+"""Honeybee in small: what keeps the place of what it tells, and what does not; both stages."""
+
+from collections.abc import Callable
+
+from isthmus.connectors.base import ConnectorConfig
+from isthmus.connectors.c_abstractor import CAbstractor
+from isthmus.connectors.d_abstractor import DAbstractor
+from isthmus.connectors.honeybee_resampler import HoneybeeResampler
+from isthmus.connectors.linear import Linear
+from isthmus.recipes._named import named
+from isthmus.recipes.microworld._shared import (
+    D_HEAD,
+    HEADS,
+    LANGUAGE,
+    LAYERED_LR,
+    LINEAR_LR,
+    NUM_TOKENS,
+    captions,
+    connector,
+    instructions,
+    joined,
+)
+from isthmus.training.stage import Recipe
+
+
+def honeybee_c_abstractor() -> Recipe:
+    """Honeybee in small: convolutions and a pooling to a quarter of the patches.
+
+    Paper: arXiv 2312.06742, sections 3 and 4: the connector alone, then the language model, too.
+    Differs: the rates are those of a small model; one file of questions in place of thirteen.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
+    Command: `isthmus train microworld.honeybee_c_abstractor --output DIR`
+    """
+    return _both(honeybee_c_abstractor, CAbstractor.Config(num_queries=NUM_TOKENS, depth=1))
+
+
+def honeybee_c_abstractor_m4() -> Recipe:
+    """Honeybee in small, with 4 visual tokens.
+
+    Paper: arXiv 2312.06742, table 8: fewer tokens, fewer points.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `honeybee_c_abstractor`.
+    Command: `isthmus train microworld.honeybee_c_abstractor_m4 --output DIR`
+    """
+    return _both(honeybee_c_abstractor_m4, CAbstractor.Config(num_queries=4, depth=1))
+
+
+def honeybee_c_abstractor_m64() -> Recipe:
+    """Honeybee in small, with a visual token for each patch.
+
+    Paper: arXiv 2312.06742, table 8: more tokens, more points.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `honeybee_c_abstractor`.
+    Command: `isthmus train microworld.honeybee_c_abstractor_m64 --output DIR`
+    """
+    return _both(honeybee_c_abstractor_m64, CAbstractor.Config(num_queries=64, depth=1))
+
+
+def honeybee_d_abstractor() -> Recipe:
+    """Honeybee in small: deformable attention from points of the picture.
+
+    Paper: arXiv 2312.06742, sections 3 and 4.
+    Differs: as `honeybee_c_abstractor`.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `honeybee_c_abstractor`.
+    Command: `isthmus train microworld.honeybee_d_abstractor --output DIR`
+    """
+    abstractor = DAbstractor.Config(num_queries=NUM_TOKENS, depth=2, num_heads=HEADS)
+    return _both(honeybee_d_abstractor, abstractor)
+
+
+def honeybee_resampler() -> Recipe:
+    """The resampler that Honeybee compares with: its queries may look anywhere.
+
+    Paper: arXiv 2312.06742, tables 2, 8 and 9: it tells less of where things are.
+    Differs: as `honeybee_c_abstractor`.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `honeybee_c_abstractor`.
+    Command: `isthmus train microworld.honeybee_resampler --output DIR`
+    """
+    resampler = HoneybeeResampler.Config(
+        num_queries=NUM_TOKENS, depth=2, d_hidden=HEADS * D_HEAD, num_heads=HEADS
+    )
+    return _both(honeybee_resampler, resampler)
+
+
+def llava() -> Recipe:
+    """LLaVA in small: a linear layer, a visual token for each patch, both stages.
+
+    Paper: arXiv 2304.08485, section 4; the linear row of Honeybee, arXiv 2312.06742, table 8.
+    Differs: as `honeybee_c_abstractor`.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `honeybee_c_abstractor`.
+    Command: `isthmus train microworld.llava --output DIR`
+    """
+    return _both(llava, Linear.Config(), lr=LINEAR_LR)
+
+
+def _both(
+    function: Callable[[], Recipe], between: ConnectorConfig, *, lr: float = LAYERED_LR
+) -> Recipe:
+    stages = (captions(lr), instructions(connector(lr), LANGUAGE))
+    return named(function, *stages, model=joined(between))

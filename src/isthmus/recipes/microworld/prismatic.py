@@ -1,0 +1,142 @@
+"""Prismatic VLMs in small: one stage, and rows that change one thing of it.
+
+Its comparison of ways to resize has no twin: pictures of the microworld are squares.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from isthmus.connectors.base import ConnectorConfig
+from isthmus.connectors.mlp import MLP
+from isthmus.recipes._named import named
+from isthmus.recipes.microworld._shared import (
+    LANGUAGE,
+    PERCEPTRON,
+    PERCEPTRON_LR,
+    SIGLIP,
+    captions,
+    connector,
+    instructions,
+    joined,
+)
+from isthmus.training.stage import Part, Recipe, Stage
+
+_DINOV2 = "microworld:dinov2"
+
+
+def prismatic() -> Recipe:
+    """Prismatic in small: connector and language model learn together, in one stage.
+
+    Paper: arXiv 2402.07865, section 4.1.
+    Differs: the rates are those of a small model.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: 2 CPU cores, 2 GB of memory; 3 to 4 minutes.
+    Command: `isthmus train microworld.prismatic --output DIR`
+    """
+    return _row(prismatic)
+
+
+def llava_1_5() -> Recipe:
+    """LLaVA-1.5 in small: the connector learns from captions before.
+
+    Paper: arXiv 2310.03744; Prismatic VLMs, arXiv 2402.07865, section 4.1: it adds nothing.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`.
+    Command: `isthmus train microworld.llava_1_5 --output DIR`
+    """
+    return _row(llava_1_5, captions(PERCEPTRON_LR))
+
+
+def prismatic_thawed() -> Recipe:
+    """Prismatic in small, whose vision tower learns, too.
+
+    Paper: arXiv 2402.07865, section 4.1: worse, above all at naming boxes.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`; the tower runs in each step.
+    Command: `isthmus train microworld.prismatic_thawed --output DIR`
+    """
+    whole = _row(prismatic_thawed)
+    tower = Part(name="vision_tower", lr=LANGUAGE.lr / 10)
+    stage = instructions(connector(PERCEPTRON_LR), LANGUAGE, tower)
+    return replace(whole, stages=(stage,))
+
+
+def prismatic_dinov2() -> Recipe:
+    """Prismatic in small, with a tower that learned from pictures alone.
+
+    Paper: arXiv 2402.07865, section 4.2: worse than one that learned with words.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`.
+    Command: `isthmus train microworld.prismatic_dinov2 --output DIR`
+    """
+    return _row(prismatic_dinov2, vision=_DINOV2)
+
+
+def prismatic_vit() -> Recipe:
+    """Prismatic in small, with a tower that learned to name classes.
+
+    Paper: arXiv 2402.07865, section 4.2: worse than one that learned with words.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`.
+    Command: `isthmus train microworld.prismatic_vit --output DIR`
+    """
+    return _row(prismatic_vit, vision="microworld:vit")
+
+
+def prismatic_fused() -> Recipe:
+    """Prismatic in small, with DINOv2 and SigLIP side by side.
+
+    Paper: arXiv 2402.07865, section 4.2: better, above all at naming boxes.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`.
+    Command: `isthmus train microworld.prismatic_fused --output DIR`
+    """
+    fused = MLP.Config(depth=3, patch_multiplier=4)
+    return _row(prismatic_fused, vision=_DINOV2, beside=(SIGLIP,), between=fused)
+
+
+def prismatic_base() -> Recipe:
+    """Prismatic in small, on a language model that was never taught to chat.
+
+    Paper: arXiv 2402.07865, section 4.3: no worse.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`.
+    Command: `isthmus train microworld.prismatic_base --output DIR`
+    """
+    return _row(prismatic_base, language="microworld:lm_base", chat_template="in_out")
+
+
+def prismatic_two_epochs() -> Recipe:
+    """Prismatic in small, twice over the same questions.
+
+    Paper: arXiv 2402.07865, section 4.4: better.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`, twice the time.
+    Command: `isthmus train microworld.prismatic_two_epochs --output DIR`
+    """
+    whole = _row(prismatic_two_epochs)
+    (stage,) = whole.stages
+    return replace(whole, stages=(replace(stage, schedule=replace(stage.schedule, epochs=2)),))
+
+
+def prismatic_more_data() -> Recipe:
+    """Prismatic in small, once over twice as many questions.
+
+    Paper: arXiv 2402.07865, section 4.4: better.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `prismatic`, twice the time.
+    Command: `isthmus train microworld.prismatic_more_data --output DIR`
+    """
+    stage = instructions(connector(PERCEPTRON_LR), LANGUAGE, num=3000)
+    return replace(_row(prismatic_more_data), stages=(stage,))
+
+
+def _row(
+    function: Callable[[], Recipe],
+    *before: Stage,
+    between: ConnectorConfig = PERCEPTRON,
+    **model: Any,
+) -> Recipe:
+    stage = instructions(connector(PERCEPTRON_LR), LANGUAGE)
+    return named(function, *before, stage, model=joined(between, **model))
