@@ -166,6 +166,7 @@ def test_text_alone_has_nothing_to_tell_but_reaches_the_head(tmp_path: Path) -> 
             "inline.image_attention is 'full'.*set it to 'causal'",
         ),
         ({"connector": "linear", "fusion": "gated_cross_attention"}, "'gated_cross_attention'"),
+        ({"connector": "perceiver_resampler", "clip_frames": 2}, "clip_frames is 2.*set it to 1"),
         ({"connector": "linear", "language": "t5"}, "a model with an encoder"),
     ],
 )

@@ -94,6 +94,11 @@ def _check(config: IsthmusConfig) -> None:
             f"{fusion.kind}.image_attention is 'full', so that a patch sees the next one, which "
             "patch_prediction asks it to tell; set it to 'causal', or leave the objective out"
         )
+    if config.clip_frames > 1:
+        raise ValueError(
+            f"clip_frames is {config.clip_frames}, and patch_prediction tells the patches of "
+            "single images; set it to 1, so that each frame is one, or leave the objective out"
+        )
     if not connector.keeps_patches:
         raise ValueError(
             f"patch_prediction tells the next patch at each patch, but the visual tokens of the "
