@@ -6,11 +6,12 @@ STAMP := $(VENV)/.isthmus-setup
 # Extra arguments for the torch install alone, e.g. TORCH_ARGS="--index-url URL" for another build.
 TORCH_ARGS ?=
 OUTPUT ?= runs/quickstart
+SHARD ?= 1/1
 # One thread per worker process: two workers on two cores beat one worker with two threads.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow check bench format clean
+.PHONY: help setup quickstart test test-slow check bench bench-papers format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +49,9 @@ bench: $(STAMP) ## the benchmarks of the README, which is rewritten; CONTRIBUTIN
 	$(BIN)/python -m benchmarks.feature_store --output benchmarks/results/feature_store.json
 	$(BIN)/python -m benchmarks.quickstart --output benchmarks/results/quickstart.json
 	$(BIN)/python -m tools.readme_numbers
+
+bench-papers: $(STAMP) ## twins of five papers side by side, hours; SHARD=i/n does a part of them
+	$(BIN)/python -m benchmarks.papers --shard $(SHARD) --output benchmarks/results/papers.json
 
 format: $(STAMP) ## rewrite the code in the house format
 	$(BIN)/ruff format .

@@ -82,8 +82,9 @@ def _bar(item: Bar, width: int) -> Markup:
 
 
 def _pictures(row: SampleRow) -> list[Markup]:
-    """The pictures of a sample; boxes are drawn where there is one picture they can belong to."""
-    alone = len(row.images) == 1
+    """The pictures of a sample, each once; boxes are drawn where they can belong to one alone."""
+    shown = dict.fromkeys(row.images)  # a picture may stand still for a clip
+    alone = len(shown) == 1
     return [
         picture(
             path,
@@ -91,7 +92,7 @@ def _pictures(row: SampleRow) -> list[Markup]:
             truth=row.boxes if alone else (),
             predicted=row.predicted_boxes if alone else (),
         )
-        for path in row.images
+        for path in shown
     ]
 
 

@@ -1,0 +1,115 @@
+"""The papers side by side: every twin exists, and intervals are read as they are said to be."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import papers
+from benchmarks.papers import BLIND, FIRST, held, runs_of, steps_to_nearly_all, systems, verdict
+from benchmarks.papers_claims import CLAIMS, GROUPS, MAIN, Claim
+from isthmus import recipes
+from isthmus.evaluation.benchmarks.microworld import TEXT_TASKS, VQA_TASKS
+from isthmus.recipes.microworld._shared import TASKS
+from isthmus.study.run import run
+from isthmus.training.log import RunLog
+from isthmus.training.stage import MicroworldData, Recipe, Stage
+
+
+def test_every_twin_that_is_named_is_a_recipe() -> None:
+    named = {*MAIN, *(n for claim in CLAIMS for n in (claim.better, claim.worse))}
+    assert {f"microworld.{name}" for name in named} <= set(recipes.names())
+    assert len(MAIN) == len(set(MAIN)) == 14
+
+
+def test_groups_hold_each_task_that_is_learned_once() -> None:
+    grouped = [task for tasks in GROUPS.values() for task in tasks]
+    assert sorted(grouped) == sorted(TASKS)
+    assert set(grouped) >= {*VQA_TASKS, *TEXT_TASKS}
+
+
+@pytest.mark.parametrize(
+    ("says", "interval", "expected"),
+    [
+        ("better", (0.01, 0.2), "confirmed"),
+        ("better", (-0.01, 0.2), "not shown"),
+        ("better", (-0.3, -0.1), "reversed"),
+        ("better", None, "not shown"),
+        ("no better", (-0.01, 0.2), "not contradicted"),
+        ("no better", (-0.3, -0.1), "not contradicted"),
+        ("no better", (0.01, 0.2), "reversed"),
+    ],
+)
+def test_a_claim_is_confirmed_by_what_lies_on_its_side_alone(
+    says: str, interval: tuple[float, float] | None, expected: str
+) -> None:
+    claim = Claim(text="", source="", better="a", worse="b", says=says)  # type: ignore[arg-type]
+    assert verdict(claim, interval) == expected
+
+
+def test_steps_are_counted_from_the_beginning_of_the_last_stage(tmp_path: Path) -> None:
+    with RunLog(tmp_path, resumed_from=None) as log:
+        for step in (1, 2, 3):
+            log.scalars(step, {"stage": "first", "loss": 1.0})
+        for step, value in ((5, 0.3), (7, 0.79), (9, 0.8), (11, 0.8)):
+            told = {"stage": "second", "validation_token_accuracy": value}
+            log.scalars(step, told)
+    assert steps_to_nearly_all(tmp_path) == 4  # 0.79 of 0.8 is more than 98 %
+    (tmp_path / "none").mkdir()
+    with RunLog(tmp_path / "none", resumed_from=None) as log:
+        log.scalars(1, {"stage": "first", "loss": 1.0})
+    assert steps_to_nearly_all(tmp_path / "none") is None
+
+
+def test_what_starts_from_a_first_stage_starts_from_that_of_its_seed(tmp_path: Path) -> None:
+    runs = runs_of(["blip2_instructions", "prismatic"], (0, 2), tmp_path)
+    starts = {(each.name, each.recipe.seed): each.recipe.start for each in runs}
+    assert starts["blip2_instructions", 2] == tmp_path / FIRST / "seed-2"
+    assert starts["prismatic", 2] is None
+    assert (BLIND, 0) in starts
+    assert all(stage.blind for each in runs if each.name == BLIND for stage in each.recipe.stages)
+
+
+@pytest.mark.slow
+def test_a_small_study_from_twins_to_verdicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
+    for name, num in (("NUM_TEST", 100), ("NUM_CLIPS", 20), ("NUM_TEXTS", 10)):
+        monkeypatch.setattr(papers, name, num)
+    whole = recipes.resolve
+    monkeypatch.setattr(papers.recipes, "resolve", lambda name: short(whole(name)))
+    names = ["blip2_instructions", "vadapter", "vadapter_perceiver", "cogvlm"]
+    runs = runs_of(names, (0, 1), tmp_path / "study")
+    run(runs, papers.execute())
+    table = systems(runs)
+    assert set(table) == {*names, BLIND}
+    assert all(set(GROUPS) <= set(line) for line in table.values())
+    assert table["cogvlm"]["text_identical"] == [True, True]
+    assert table["cogvlm"]["perplexity"] == table["cogvlm"]["perplexity_before"]
+    assert table["blip2_instructions"]["text_identical"] == [False, False]
+    assert table["vadapter"]["visual_tokens"] == 16
+    assert len(table["vadapter"]["video"]) == 2
+    assert table["cogvlm"]["video"] == []
+    assert table["vadapter"]["steps_to_nearly_all"] is not None
+    (claim,) = held(runs)
+    assert claim["better"] == "vadapter"
+    assert claim["verdict"] in ("confirmed", "reversed", "not shown")
+    json.dumps(table)
+
+
+def short(recipe: Recipe) -> Recipe:
+    def stage(given: Stage) -> Stage:
+        assert isinstance(given.data, MicroworldData)
+        schedule = replace(given.schedule, epochs=None, steps=2)
+        held_out = given.validation
+        assert held_out is None or isinstance(held_out, MicroworldData)
+        return replace(
+            given,
+            data=replace(given.data, num=64),
+            validation=held_out and replace(held_out, num=8),
+            schedule=schedule,
+        )
+
+    return replace(recipe, stages=tuple(map(stage, recipe.stages)))
