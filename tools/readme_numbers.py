@@ -90,6 +90,21 @@ def stage1_cost(numbers: Numbers) -> str:
     )
 
 
+def plan_published(numbers: Numbers) -> str:
+    """Returns what plans say of steps whose time was published."""
+    lines = ["| recipe | published, s a step | planned | ratio |", "|---|---|---|---|"]
+    for step in numbers["steps"]:
+        lines.append(
+            f"| `{step['recipe']}` | {step['published_seconds']:.2f} | "
+            f"{step['planned_seconds']:.2f} | {step['ratio']:.2f} |"
+        )
+    tokens = " or ".join(sorted({str(step["text_tokens"]) for step in numbers["steps"]}))
+    return "\n".join(lines) + (
+        f"\n\nEight A100 at the assumed share of their data sheet, {tokens} tokens of text for each "
+        "sample (assumed)."
+    )
+
+
 def _arms(tables: Iterable[tuple[str, Iterable[Numbers]]]) -> str:
     """Returns a table of percent with 95 % intervals: over seeds, then over samples and seeds."""
     lines = ["| measured | arm | % | over seeds | difference | over samples | over seeds |"]
@@ -116,6 +131,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "quickstart": quickstart,
     "feature_store": feature_store,
     "stage1_cost": stage1_cost,
+    "plan_published": plan_published,
     "blip2_retrieval": study,
     "blip2_generation": study,
     "blip2_languages": study,
