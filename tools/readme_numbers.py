@@ -100,8 +100,8 @@ def plan_published(numbers: Numbers) -> str:
         )
     tokens = " or ".join(sorted({str(step["text_tokens"]) for step in numbers["steps"]}))
     return "\n".join(lines) + (
-        f"\n\nEight A100 at the assumed share of their data sheet, {tokens} tokens of text for each "
-        "sample (assumed)."
+        "\n\nEight A100 at the assumed share of their data sheet; "
+        f"{tokens} tokens of text for each sample, assumed."
     )
 
 

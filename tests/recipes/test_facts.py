@@ -24,6 +24,8 @@ from isthmus.training.stage import MixtureData
 MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
 FACTS = Path(recipes.__file__).parent / "facts"
 WITH_FACTS = [name for name in recipes.names() if facts_of(name)]
+FIRST = {name.partition(".")[0]: name for name in reversed(WITH_FACTS)}.values()
+"""One recipe of each family, whose model is built on the meta device in the fast tests, too."""
 
 
 def told(name: str) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def counted(model: ModelConfig) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("name", WITH_FACTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in WITH_FACTS]
+)
 def test_a_recipe_is_as_its_paper_says(name: str) -> None:
     found = told(name)
     facts = [fact for fact in facts_of(name) if fact.is_verified]

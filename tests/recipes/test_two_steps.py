@@ -32,8 +32,8 @@ from tests.tiny_published import GRID, save_published_language, save_published_v
 MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
 OF_TOWERS_IN_HAND = ("microworld", "towers")
 NAMES = [name for name in recipes.names() if name.partition(".")[0] not in OF_TOWERS_IN_HAND]
-FAST = {name.partition(".")[0]: name for name in reversed(NAMES)}.values()
-"""The first recipe of each family."""
+FAST = ("prismatic.two_stage_7b", "vadapter.vit_b_1b")
+"""One that learns from a file, and one with a hand-over that learns from a mixture."""
 _TEXT = ("vocab_size", "num_positions")
 SIZES: dict[str, dict[str, Any]] = {
     "qformer": {
