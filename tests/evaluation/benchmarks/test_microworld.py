@@ -101,6 +101,7 @@ def test_right_answers_get_full_marks_in_every_metric(tmp_path: Path) -> None:
             "caption_facts",
             "grounded_caption_facts",
             "grounded_caption_boxes",
+            "phrase_box_f1",
             "text_accuracy",
             "accuracy_arithmetic",
         ],

@@ -12,6 +12,7 @@ from isthmus.data.sample import Sample
 from isthmus.data.sources import read
 from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for, row_of
 from isthmus.evaluation.metrics import caption_facts as captions
+from isthmus.evaluation.metrics import phrase_boxes as phrases
 from isthmus.evaluation.metrics.box_accuracy import box_accuracy
 from isthmus.evaluation.metrics.exact_match import VARIANT as EXACT
 from isthmus.evaluation.metrics.exact_match import exact_match
@@ -65,6 +66,7 @@ VARIANTS: dict[str, str] = {
     "caption_facts": captions.VARIANT,
     "grounded_caption_facts": captions.VARIANT,
     "grounded_caption_boxes": _IOU,
+    "phrase_box_f1": phrases.VARIANT,
     "clip_accuracy": EXACT,
     **{f"accuracy_{task}": EXACT for task in CLIP_TASKS},
     "text_accuracy": EXACT,
@@ -205,6 +207,10 @@ class _Case:
             return {
                 "grounded_caption_facts": captions.caption_facts(answer.text, self.target),
                 "grounded_caption_boxes": box_accuracy(answer.boxes, self.boxes),
+                "phrase_box_f1": phrases.phrase_box_f1(
+                    phrases.phrase_boxes(answer.text, self.size),
+                    phrases.phrase_boxes(self.target, self.size),
+                ),
             }
         value = exact_match(answer.text, self.target)
         if self.task in ("reading", "board", "region"):
