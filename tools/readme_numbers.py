@@ -90,6 +90,33 @@ def stage1_cost(numbers: Numbers) -> str:
     )
 
 
+def papers(numbers: Numbers) -> str:
+    """Returns the twins of the papers side by side, and what became of the papers' claims."""
+    systems, claims = numbers["systems"], numbers["claims"]
+    scores = [name for name, cell in next(iter(systems.values())).items() if _is_score(cell)]
+    heads = ["twin", *scores, "over blind", "clips", "trainable", "tokens", "98 % after"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, line in systems.items():
+        over, clips = line["overall"]["over_blind"], line["video"]
+        cells = [name.replace("_", " "), *(f"{100 * line[each]['mean']:.1f}" for each in scores)]
+        cells += ["" if over is None else f"{100 * over['value']:+.1f}"]
+        cells += [f"{100 * sum(clips) / len(clips):.1f}" if clips else ""]
+        cells += [f"{line['trainable']:,}", str(line["visual_tokens"])]
+        cells += [f"{line['steps_to_nearly_all'] or 0:.0f} steps"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| claim | source | found | difference | over seeds |", "|---" * 5 + "|"]
+    for claim in claims:
+        apart = claim["difference"]
+        cells = [claim["text"], claim["source"], claim["verdict"]]
+        cells += [f"{100 * apart['value']:+.1f}", _interval(apart["over_seeds"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\nIn percent, with 95 % intervals. On {_machine(numbers)}."
+
+
+def _is_score(cell: Any) -> bool:
+    return isinstance(cell, dict) and "over_blind" in cell
+
+
 def plan_published(numbers: Numbers) -> str:
     """Returns what plans say of steps whose time was published."""
     lines = ["| recipe | published, s a step | planned | ratio |", "|---|---|---|---|"]
@@ -132,6 +159,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "feature_store": feature_store,
     "stage1_cost": stage1_cost,
     "plan_published": plan_published,
+    "papers": papers,
     "blip2_retrieval": study,
     "blip2_generation": study,
     "blip2_languages": study,
