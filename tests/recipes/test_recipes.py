@@ -72,7 +72,11 @@ def short(recipe: Recipe) -> Recipe:
     def stage(given: Stage) -> Stage:
         assert isinstance(given.data, MicroworldData)
         schedule = replace(given.schedule, epochs=None, steps=2)
-        return replace(given, data=replace(given.data, num=64), schedule=schedule)
+        held_out = given.validation
+        if isinstance(held_out, MicroworldData):
+            held_out = replace(held_out, num=8)
+        data = replace(given.data, num=64)
+        return replace(given, data=data, validation=held_out, schedule=schedule)
 
     return replace(recipe, stages=tuple(map(stage, recipe.stages)))
 

@@ -100,11 +100,12 @@ def prismatic_base() -> Recipe:
     """Prismatic in small, on a language model that was never taught to chat.
 
     Paper: arXiv 2402.07865, section 4.3: no worse.
+    Differs: turns are lines, as this model has read them, where the paper marks them In and Out.
     Expected: not measured yet; `make bench-papers` does.
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_base --output DIR`
     """
-    return _row(prismatic_base, language="microworld:lm_base", chat_template="in_out")
+    return _row(prismatic_base, language="microworld:lm_base", chat_template="lines")
 
 
 def prismatic_two_epochs() -> Recipe:
