@@ -85,9 +85,9 @@ def perplexity(
     [
         ("llama", "inline"),
         ("llama", "visual_expert"),
-        ("llama", "gated_cross_attention"),
-        ("gpt2", "inline"),
-        ("gemma2", "inline"),
+        pytest.param("llama", "gated_cross_attention", marks=pytest.mark.slow),
+        pytest.param("gpt2", "inline", marks=pytest.mark.slow),
+        pytest.param("gemma2", "inline", marks=pytest.mark.slow),
     ],
 )
 def test_a_frozen_language_model_is_certified(tmp_path: Path, language: str, fusion: str) -> None:

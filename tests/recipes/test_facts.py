@@ -34,14 +34,16 @@ def told(name: str) -> dict[str, Any]:
     assert isinstance(recipe.model, ModelConfig)
     return {
         **{path: json.loads(value) for path, value in flatten(recipe.to_dict()).items()},
-        **counted(replace(recipe.model, image_resize="naive", chat_template=None)),
+        **counted(
+            json.dumps(replace(recipe.model, image_resize="naive", chat_template=None).to_dict())
+        ),
     }
 
 
 @cache
-def counted(model: ModelConfig) -> dict[str, int]:
+def counted(model: str) -> dict[str, int]:
     """Parameters by part, and visual tokens; many recipes share a model."""
-    config: Any = architecture(model)
+    config: Any = architecture(ModelConfig.from_dict(json.loads(model)))
     parts = on_meta(config).parts()
     counts = {n: sum(p.numel() for p in part.parameters()) for n, part in parts.items()}
     return {

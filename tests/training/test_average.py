@@ -70,6 +70,7 @@ def test_the_model_is_the_average_of_what_it_was(tmp_path: Path) -> None:
     assert plain.validation_losses != result.validation_losses
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_its_average(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +95,7 @@ def test_the_best_average_is_taken_where_the_best_weights_are_asked_for(tmp_path
     assert bit_equal(best, {name: final[name.removeprefix("model.")] for name in best})
 
 
-@pytest.mark.parametrize("ema", [DECAY, None])
+@pytest.mark.parametrize("ema", [DECAY, pytest.param(None, marks=pytest.mark.slow)])
 def test_two_stages_that_continue_are_one(tmp_path: Path, ema: float | None) -> None:
     recipe = continued(tmp_path, ema=ema)
     run(recipe, tmp_path / "two")

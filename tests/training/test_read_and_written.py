@@ -141,6 +141,7 @@ def test_a_killed_run_ends_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert resumed.samples == 2 * (22 + 8)  # every third of 22 samples has two answers
 
 
+@pytest.mark.slow
 def test_what_changes_no_loss_changes_none_here(tmp_path: Path) -> None:
     settings = {"language": "t5", "steps": 4, "epochs": None, "dropout": 0.0}
     plain = _losses(tiny_recipe(tmp_path, **settings), tmp_path / "plain")

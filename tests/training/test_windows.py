@@ -139,6 +139,7 @@ def test_a_course_goes_on_at_twenty_places_as_it_would_have(
     assert len({name for _, batch in steps for name in batch}) > 50
 
 
+@pytest.mark.slow
 def test_rows_tried_before_and_rows_tried_when_due_are_the_same_samples(
     folder: Path, processor: IsthmusProcessor
 ) -> None:
