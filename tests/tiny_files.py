@@ -3,6 +3,7 @@
 import json
 from itertools import chain
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import yaml
@@ -87,6 +88,8 @@ def _written(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
         for n in range(NUM):
             members |= {f"{n:04}.jpg": png(n), f"{n:04}.txt": f"a thing of kind {n}".encode()}
         return {"file": str(write_tar(folder / "0.tar", members))}
+    if isinstance(source, dict):
+        return _mapped(source, folder)
     layout = LAYOUTS[source]
     files = {name: str(path) for name, path in written(layout, folder).items()}
     for image in layout.images:
@@ -95,3 +98,15 @@ def _written(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     options = {**entry.get("options", {}), **layout.options}
     where: dict[str, Any] = {"image_root": str(folder), "options": options}
     return where | ({"file": files["file"]} if list(files) == ["file"] else {"files": files})
+
+
+def _mapped(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Writes rows with the keys that a field map of the mixture's own names, and their images."""
+    rows = []
+    for n in range(NUM):
+        row = dict.fromkeys(fields["fields"].values(), f"a thing of kind {n}")
+        row |= {key: n for _, key, _, _ in Formatter().parse(fields["image"]) if key}
+        (folder / fields["image"].format_map(row)).write_bytes(png(n))
+        rows.append(row)
+    (folder / "rows.json").write_text(json.dumps(rows))
+    return {"file": str(folder / "rows.json"), "image_root": str(folder)}

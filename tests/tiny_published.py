@@ -97,6 +97,9 @@ def _shrunk(config: PreTrainedConfig, *, layers: int) -> dict[str, Any]:
         "head_dim": width // HEADS,
         "d_kv": width // HEADS,
     }
+    if "partial_rotary_factor" in (whole.get("rope_parameters") or {}):
+        # Of a small head, a whole number of pairs.
+        whole["rope_parameters"]["partial_rotary_factor"] = 0.5
     return whole | {key: size for key, size in sizes.items() if whole.get(key) is not None}
 
 
