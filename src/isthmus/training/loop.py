@@ -104,15 +104,15 @@ def train(
         )
         before: Prepared | None = None
         for number in range(position.stage, len(recipe.stages)):
-            if not recipe.stages[number].continues:
-                before = None  # and its moments with it
             if number > position.stage and recipe.stages[number].hand_over:
                 _change_model(run, number, before)
-            before = prepare(run, number, before)
-            _run_stage(run, before)
+            prepared = prepare(run, number, before)
+            _run_stage(run, prepared)
             accelerator.free_memory()  # it remembers what it prepared
             if is_sharded(accelerator):
-                run.model = _in_one_piece(run, number, before)
+                run.model = _in_one_piece(run, number, prepared)
+            before = prepared if prepared.is_continued else None
+            del prepared  # and its moments
             run.position = replace(
                 run.position, stage=number + 1, stage_step=0, place=(0, 0), best_loss=None
             )
