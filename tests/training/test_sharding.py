@@ -12,13 +12,14 @@ import pytest
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
 from safetensors.torch import load_file
+from torch import nn
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from isthmus import fusion as fusions
 from isthmus.modeling.lora import Lora
 from isthmus.training.log import read_log
 from isthmus.training.models import HandOver
-from isthmus.training.sharding import check_plugin, group_layers
+from isthmus.training.sharding import check_plugin, group_layers, touched
 from isthmus.training.stage import Part, Recipe, Stage
 from tests.tiny import tiny_model
 from tests.training.test_processes import column, losses, recipe, train, validations
@@ -137,6 +138,17 @@ def test_only_the_layers_of_the_language_model_are_groups(tmp_path: Path) -> Non
     assert marked == ["language_model.layers.0", "language_model.layers.1"]
     # Those of the adapter are of the same class, and may be left out by a process.
     assert any(isinstance(part, LlamaDecoderLayer) for part in model.connector.modules())
+
+
+def test_what_learns_is_touched_and_nothing_else() -> None:
+    frozen, learning = nn.Linear(2, 3).requires_grad_(False), nn.Linear(3, 1)
+    assert not touched(frozen).requires_grad
+    whole = nn.Sequential(frozen, learning)
+    total = touched(whole)
+    total.backward()
+    assert total == 0
+    assert all(not value.grad.any() for value in learning.parameters() if value.grad is not None)
+    assert [value.grad is None for value in whole.parameters()] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(

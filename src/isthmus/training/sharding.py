@@ -72,7 +72,9 @@ def touched(module: nn.Module) -> Tensor:
     Args:
         module: sharded, in its forward pass.
     """
-    learning = (value for value in _loose(module, module) if value.requires_grad)
+    learning = [value for value in _loose(module, module) if value.requires_grad]
+    if not learning:
+        return torch.zeros(())
     return 0.0 * torch.stack([value.flatten()[0].float() for value in learning]).sum()
 
 
