@@ -90,6 +90,36 @@ def stage1_cost(numbers: Numbers) -> str:
     )
 
 
+def data_recipe(numbers: Numbers) -> str:
+    """Returns what each mixture of data came to by groups of data sets, beside its reference."""
+    tables = [(name, table) for name, table in numbers.items() if _is_comparison(table)]
+    groups = [name for name in tables[0][1] if name != "average"]
+    heads = ["mixture", *groups, "mean", "against", "difference", "over seeds"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for reference, table in tables:
+        means = {
+            group: {line["name"]: line["mean"] for line in table[group]["lines"]}
+            for group in groups
+        }
+        for name, found in table["average"].items():
+            if name == reference and reference != tables[0][0]:
+                continue  # it stands above, against the first reference
+            cells = [name.replace("_", " ")]
+            cells += [f"{100 * means[group][name]:.1f}" for group in groups]
+            cells += [f"{100 * found['mean']:.1f}"]
+            if name == reference:
+                cells += ["", "", ""]
+            else:
+                cells += [reference, f"{100 * found['difference']:+.1f}"]
+                cells += [_interval(found["over_seeds"])]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\nIn percent, with 95 % intervals. On {_machine(numbers)}."
+
+
+def _is_comparison(table: Any) -> bool:
+    return isinstance(table, dict) and "average" in table
+
+
 def papers(numbers: Numbers) -> str:
     """Returns the twins of the papers side by side, and what became of the papers' claims."""
     systems, claims = numbers["systems"], numbers["claims"]
@@ -166,6 +196,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "blip2_descendants": study,
     "blip2_tuning": study,
     "capfilt": arms_of_metrics,
+    "data_recipe": data_recipe,
 }
 
 

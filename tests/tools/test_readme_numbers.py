@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tools.readme_numbers import RESULTS, WRITERS, main, pages, papers, rewritten, study
+from tools.readme_numbers import (
+    RESULTS,
+    WRITERS,
+    data_recipe,
+    main,
+    pages,
+    papers,
+    rewritten,
+    study,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = "before\n<!-- numbers:quickstart -->\nold\n<!-- /numbers -->\nafter\n"
@@ -78,6 +87,21 @@ def test_the_papers_are_a_line_for_each_twin_and_each_claim() -> None:
     assert "| a twin | 50.0 | 25.0 | +12.5 | 37.5 | 12,345 | 16 | 40 steps |" in page
     assert "| blind | 50.0 | 25.0 |  |  | 12,345 |" in page
     assert "| more is more | a table | not shown | +12.5 | -1.0 to 25.0 |" in page
+
+
+def test_a_mixture_is_a_line_beside_what_it_is_held_against() -> None:
+    def compared(reference: str, *others: str) -> dict[str, object]:
+        lines = [{"name": name, "mean": 0.5} for name in (reference, *others)]
+        apart = {"mean": 0.25, "difference": -0.125, "over_seeds": {"low": -0.2, "high": 0.1}}
+        means = dict.fromkeys((reference, *others), apart)
+        return {"open": {"lines": lines}, "average": means}
+
+    tables = {"all": compared("all", "coarse"), "coarse": compared("coarse", "ten")}
+    page = data_recipe({**MACHINE, **tables})
+    assert page.count("| all | 50.0 | 25.0 |") == 1
+    assert page.count("| coarse | 50.0 | 25.0 |") == 1
+    assert "| coarse | 50.0 | 25.0 | all | -12.5 | -20.0 to 10.0 |" in page
+    assert "| ten | 50.0 | 25.0 | coarse | -12.5 | -20.0 to 10.0 |" in page
 
 
 def test_a_study_is_a_line_for_each_arm() -> None:
