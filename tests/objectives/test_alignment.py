@@ -292,6 +292,7 @@ def two_process_losses(rank: int) -> dict[str, Tensor]:
     return {**told, "fetched": fetched}
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     running = [

@@ -95,7 +95,8 @@ def test_the_best_average_is_taken_where_the_best_weights_are_asked_for(tmp_path
     assert bit_equal(best, {name: final[name.removeprefix("model.")] for name in best})
 
 
-@pytest.mark.parametrize("ema", [DECAY, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ema", [DECAY, None])
 def test_two_stages_that_continue_are_one(tmp_path: Path, ema: float | None) -> None:
     recipe = continued(tmp_path, ema=ema)
     run(recipe, tmp_path / "two")
