@@ -210,13 +210,14 @@ def _visual_tokens(recipe: Recipe) -> int:
 
 def steps_to_nearly_all(folder: Path) -> int | None:
     """Returns the steps of the last stage after which validation is 98 % of what it ends with."""
-    lines = [line for line in read_log(folder) if "validation_token_accuracy" in line]
-    if not lines:
+    lines = [line for line in read_log(folder) if "stage" in line]
+    measured = [line for line in lines if "validation_token_accuracy" in line]
+    if not measured:
         return None
-    stage = [line for line in lines if line["stage"] == lines[-1]["stage"]]
+    name = measured[-1]["stage"]
+    stage = [line for line in measured if line["stage"] == name]
     enough = NEARLY * stage[-1]["validation_token_accuracy"]
-    before = [line for line in read_log(folder) if line.get("stage") != stage[-1]["stage"]]
-    start = max((line["step"] for line in before), default=0)
+    start = max((line["step"] for line in lines if line["stage"] != name), default=0)
     reached = next(line for line in stage if line["validation_token_accuracy"] >= enough)
     return reached["step"] - start
 

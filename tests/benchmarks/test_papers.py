@@ -1,7 +1,6 @@
 """The papers side by side: every twin exists, and intervals are read as they are said to be."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from isthmus.evaluation.benchmarks.microworld import TEXT_TASKS, VQA_TASKS
 from isthmus.recipes.microworld._shared import TASKS
 from isthmus.study.run import run
 from isthmus.training.log import RunLog
-from isthmus.training.stage import MicroworldData, Recipe, Stage
+from tests.recipes.test_recipes import short
 
 
 def test_every_twin_that_is_named_is_a_recipe() -> None:
@@ -97,19 +96,3 @@ def test_a_small_study_from_twins_to_verdicts(
     assert claim["better"] == "vadapter"
     assert claim["verdict"] in ("confirmed", "reversed", "not shown")
     json.dumps(table)
-
-
-def short(recipe: Recipe) -> Recipe:
-    def stage(given: Stage) -> Stage:
-        assert isinstance(given.data, MicroworldData)
-        schedule = replace(given.schedule, epochs=None, steps=2)
-        held_out = given.validation
-        assert held_out is None or isinstance(held_out, MicroworldData)
-        return replace(
-            given,
-            data=replace(given.data, num=64),
-            validation=held_out and replace(held_out, num=8),
-            schedule=schedule,
-        )
-
-    return replace(recipe, stages=tuple(map(stage, recipe.stages)))

@@ -1,6 +1,5 @@
 """A trained model as the commands use it: on the machine's accelerator, when it has one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from isthmus import (
 from isthmus.cli._quiet import hush_libraries
 from isthmus.evaluation.results import RECIPE_FILE
 from isthmus.microworld.towers import located
+from isthmus.training.run_folder import read_description
 
 
 def open_model(folder: str) -> tuple[IsthmusForConditionalGeneration, IsthmusProcessor]:
@@ -61,10 +61,9 @@ def language_before(asked: str | None, folder: str) -> str | None:
     """
     if asked is not None:
         return None if asked == "none" else located(asked)
-    description = Path(folder) / RECIPE_FILE
-    if not description.is_file():
+    if not (Path(folder) / RECIPE_FILE).is_file():
         return None
-    name = json.loads(description.read_text("utf-8"))["recipe"]["model"].get("language")
+    name = read_description(Path(folder))["recipe"]["model"].get("language")
     if name is None:
         return None
     name = located(name)

@@ -96,6 +96,7 @@ def evaluate(
         )
     seconds = time.perf_counter() - start
     scores = benchmark.score(answers, seed=seed)
+    towers = {n: fingerprint.of_weights(p.state_dict()) for n, p in model.parts().items()}
     text: TextAbility | None = None
     were: dict[str, Score] = {}
     if before is not None and isinstance(model, IsthmusForConditionalGeneration):
@@ -107,6 +108,8 @@ def evaluate(
             benchmark=benchmark,
             requests=requests,
             answers=answers,
+            scores=scores,
+            weights=towers["language_model"],
             ask=partial(answer, model, processor, batch_size=batch_size, num_beams=num_beams),
             seed=seed,
         )
@@ -127,10 +130,7 @@ def evaluate(
             **recipe_facts(Path(folder) / RECIPE_FILE),
             seed=seed,
             data=fingerprint.of_files(benchmark.files),
-            towers={
-                name: fingerprint.of_weights(part.state_dict())
-                for name, part in model.parts().items()
-            },
+            towers=towers,
             blind=blind,
             num_beams=num_beams,
         ),

@@ -74,6 +74,8 @@ def text_ability(
     benchmark: Benchmark,
     requests: Sequence[Request],
     answers: Mapping[str, Answer],
+    scores: Scores,
+    weights: str,
     ask: Ask,
     seed: int = 0,
 ) -> tuple[TextAbility, dict[str, Score]]:
@@ -90,6 +92,8 @@ def text_ability(
         benchmark: whose questions without pictures are asked of both.
         requests: of the benchmark, as the model was asked them.
         answers: of the model to all of them.
+        scores: of these answers.
+        weights: fingerprint of the model's language model.
         ask: answers requests with the model as it is at that time.
         seed: of the bootstrap.
 
@@ -107,10 +111,11 @@ def text_ability(
     encoded = _encoded(texts, processor, model.config.max_positions)
     with measured(model), measured(stock):
         is_identical, before, after = _read(stock, model, encoded)
-    weights = fingerprint.of_weights(model.parts()["language_model"].state_dict())
     with swapped_weights(model, _named(take_apart(stock)), language):
         were = fingerprint.of_weights(model.parts()["language_model"].state_dict())
-        given = {} if is_identical else ask(_without_pictures(requests))
+        if not is_identical:  # or else its answers were the same
+            given = ask(_without_pictures(requests))
+            scores = benchmark.score({**answers, **given}, seed=seed)
     found = TextAbility(
         language=language,
         is_identical=is_identical,
@@ -120,7 +125,7 @@ def text_ability(
         perplexity_before=before,
         num_texts=len(encoded),
     )
-    return found, _of_text(benchmark.score({**answers, **given}, seed=seed))
+    return found, _of_text(scores)
 
 
 def _encoded(texts: Sequence[str], processor: Processor, longest: int | None) -> list[Tensor]:

@@ -44,8 +44,7 @@ class Track:
     @property
     def visits(self) -> int:
         """How often it comes."""
-        before = (False, *self.visible[:-1])
-        return sum(now and not was for now, was in zip(self.visible, before, strict=True))
+        return _num_visits(self.visible)
 
     def at(self, frame: int) -> Thing | None:
         """Returns the thing as it is in a frame; None when it is away."""
@@ -122,11 +121,13 @@ def _visits(num: int, rng: Random) -> tuple[bool, ...]:
     """Returns when a thing is there that comes so often."""
     while True:
         visible = tuple(rng.random() < 0.5 for _ in range(NUM_FRAMES))
-        if Track(_NOTHING, None, visible).visits == num:
+        if _num_visits(visible) == num:
             return visible
 
 
-_NOTHING = Thing("", "", "", "", (0, 0, 0, 0))
+def _num_visits(visible: tuple[bool, ...]) -> int:
+    before = (False, *visible[:-1])
+    return sum(now and not was for now, was in zip(visible, before, strict=True))
 
 
 def _shifted(box: Box, x: int, y: int) -> Box:

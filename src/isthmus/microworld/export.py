@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from isthmus.microworld.clips import Clip, animate
+from isthmus.microworld.clips import NUM_FRAMES, Clip, animate
 from isthmus.microworld.render import render
 from isthmus.microworld.scene import Scene, Split, scenes
 from isthmus.microworld.tasks import CLIPS, TEXT_ONLY, VISUAL, VQA, Question, distinct, questions
@@ -100,7 +100,7 @@ def _row_of_clip(
     drawn = (rng.choice([task for task in tasks if task in CLIPS]) for _ in range(_TRIES))
     told = ((task, CLIPS[task](clip, rng)) for task in drawn)
     asked = distinct(((task, question) for task, question in told if question), turns)
-    images = [f"images/{name}-{frame}.png" for frame in range(len(clip.frames()))]
+    images = [f"images/{name}-{frame}.png" for frame in range(NUM_FRAMES)]
     return _told(name, asked, images) if asked else None
 
 

@@ -256,4 +256,4 @@ def _short(
 def _tuned(function: Callable[[], Recipe], model: ModelConfig, mixture: str) -> Recipe:
     """Returns a recipe that goes on from `base_490`."""
     stage = replace(_cogvlm.INSTRUCTIONS, data=MixtureData(mixture=Path(mixture)))
-    return replace(named(function, stage, model=model), start=Path("runs/cogvlm"))
+    return named(function, stage, model=model, start=Path("runs/cogvlm"))

@@ -9,6 +9,7 @@ are asked in the same form as questions; the published code shows the image and 
 Sequences are as long as they are, not filled up to 1,024 tokens.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from isthmus.connectors.d_abstractor import DAbstractor
 from isthmus.connectors.honeybee_resampler import HoneybeeResampler
 from isthmus.connectors.linear import Linear
 from isthmus.connectors.mlp import MLP
+from isthmus.recipes._named import named
 from isthmus.training.models import ModelConfig
 from isthmus.training.stage import MixtureData, Part, Recipe, Schedule, Stage
 
@@ -36,7 +38,7 @@ def c_abstractor_7b_m144() -> Recipe:
     Hardware: 8 A100 of 80 GB, the first stage on several nodes (appendix C); 2.23 s a step of it.
     Command: `isthmus train honeybee.c_abstractor_7b_m144 --output DIR`
     """
-    return _recipe("c_abstractor_7b_m144", _c(144))
+    return _recipe(c_abstractor_7b_m144, _c(144))
 
 
 def c_abstractor_7b_m256() -> Recipe:
@@ -47,7 +49,7 @@ def c_abstractor_7b_m256() -> Recipe:
     Hardware: as `c_abstractor_7b_m144`; 3.07 s a step.
     Command: `isthmus train honeybee.c_abstractor_7b_m256 --output DIR`
     """
-    return _recipe("c_abstractor_7b_m256", _c(256))
+    return _recipe(c_abstractor_7b_m256, _c(256))
 
 
 def c_abstractor_13b_m256() -> Recipe:
@@ -58,7 +60,7 @@ def c_abstractor_13b_m256() -> Recipe:
     Hardware: as `c_abstractor_7b_m144`; 5.52 s a step.
     Command: `isthmus train honeybee.c_abstractor_13b_m256 --output DIR`
     """
-    return _recipe("c_abstractor_13b_m256", _c(256), large=True)
+    return _recipe(c_abstractor_13b_m256, _c(256), large=True)
 
 
 def c_abstractor_13b_m576() -> Recipe:
@@ -69,7 +71,7 @@ def c_abstractor_13b_m576() -> Recipe:
     Hardware: as `c_abstractor_7b_m144`; 9.80 s a step.
     Command: `isthmus train honeybee.c_abstractor_13b_m576 --output DIR`
     """
-    return _recipe("c_abstractor_13b_m576", _c(576), large=True)
+    return _recipe(c_abstractor_13b_m576, _c(576), large=True)
 
 
 def d_abstractor_7b_m144() -> Recipe:
@@ -80,7 +82,7 @@ def d_abstractor_7b_m144() -> Recipe:
     Hardware: as `c_abstractor_7b_m144`.
     Command: `isthmus train honeybee.d_abstractor_7b_m144 --output DIR`
     """
-    return _recipe("d_abstractor_7b_m144", _d(144), lr=1e-4)
+    return _recipe(d_abstractor_7b_m144, _d(144), lr=1e-4)
 
 
 def d_abstractor_13b_m256() -> Recipe:
@@ -91,7 +93,7 @@ def d_abstractor_13b_m256() -> Recipe:
     Hardware: as `c_abstractor_7b_m144`.
     Command: `isthmus train honeybee.d_abstractor_13b_m256 --output DIR`
     """
-    return _recipe("d_abstractor_13b_m256", _d(256), large=True, lr=1e-4)
+    return _recipe(d_abstractor_13b_m256, _d(256), large=True, lr=1e-4)
 
 
 def short_c_abstractor_7b_m64() -> Recipe:
@@ -102,7 +104,7 @@ def short_c_abstractor_7b_m64() -> Recipe:
     Hardware: 8 A100 of 80 GB; 1.65 s a step of the first stage.
     Command: `isthmus train honeybee.short_c_abstractor_7b_m64 --output DIR`
     """
-    return _short("short_c_abstractor_7b_m64", _c(64))
+    return _short(short_c_abstractor_7b_m64, _c(64))
 
 
 def short_c_abstractor_7b_m144() -> Recipe:
@@ -113,7 +115,7 @@ def short_c_abstractor_7b_m144() -> Recipe:
     Hardware: 8 A100 of 80 GB; 2.23 s a step of the first stage.
     Command: `isthmus train honeybee.short_c_abstractor_7b_m144 --output DIR`
     """
-    return _short("short_c_abstractor_7b_m144", _c(144))
+    return _short(short_c_abstractor_7b_m144, _c(144))
 
 
 def short_c_abstractor_7b_m256() -> Recipe:
@@ -124,7 +126,7 @@ def short_c_abstractor_7b_m256() -> Recipe:
     Hardware: 8 A100 of 80 GB; 3.07 s a step of the first stage.
     Command: `isthmus train honeybee.short_c_abstractor_7b_m256 --output DIR`
     """
-    return _short("short_c_abstractor_7b_m256", _c(256))
+    return _short(short_c_abstractor_7b_m256, _c(256))
 
 
 def short_c_abstractor_7b_m400() -> Recipe:
@@ -135,7 +137,7 @@ def short_c_abstractor_7b_m400() -> Recipe:
     Hardware: 8 A100 of 80 GB; 4.15 s a step of the first stage.
     Command: `isthmus train honeybee.short_c_abstractor_7b_m400 --output DIR`
     """
-    return _short("short_c_abstractor_7b_m400", _c(400))
+    return _short(short_c_abstractor_7b_m400, _c(400))
 
 
 def short_d_abstractor_7b_m144() -> Recipe:
@@ -146,7 +148,7 @@ def short_d_abstractor_7b_m144() -> Recipe:
     Hardware: 8 A100 of 80 GB.
     Command: `isthmus train honeybee.short_d_abstractor_7b_m144 --output DIR`
     """
-    return _short("short_d_abstractor_7b_m144", _d(144), lr=1e-4)
+    return _short(short_d_abstractor_7b_m144, _d(144), lr=1e-4)
 
 
 def short_linear_7b() -> Recipe:
@@ -157,7 +159,7 @@ def short_linear_7b() -> Recipe:
     Hardware: 8 A100 of 80 GB; 3.04 s a step of the first stage.
     Command: `isthmus train honeybee.short_linear_7b --output DIR`
     """
-    return _short("short_linear_7b", Linear.Config())
+    return _short(short_linear_7b, Linear.Config())
 
 
 def short_mlp_7b() -> Recipe:
@@ -168,7 +170,7 @@ def short_mlp_7b() -> Recipe:
     Hardware: 8 A100 of 80 GB.
     Command: `isthmus train honeybee.short_mlp_7b --output DIR`
     """
-    return _short("short_mlp_7b", MLP.Config(depth=2, activation="silu"))
+    return _short(short_mlp_7b, MLP.Config(depth=2, activation="silu"))
 
 
 def short_resampler_7b_m64() -> Recipe:
@@ -179,7 +181,7 @@ def short_resampler_7b_m64() -> Recipe:
     Hardware: 8 A100 of 80 GB; 1.69 s a step of the first stage.
     Command: `isthmus train honeybee.short_resampler_7b_m64 --output DIR`
     """
-    return _short("short_resampler_7b_m64", _resampler(64))
+    return _short(short_resampler_7b_m64, _resampler(64))
 
 
 def short_resampler_7b_m144() -> Recipe:
@@ -190,7 +192,7 @@ def short_resampler_7b_m144() -> Recipe:
     Hardware: 8 A100 of 80 GB; 2.28 s a step of the first stage.
     Command: `isthmus train honeybee.short_resampler_7b_m144 --output DIR`
     """
-    return _short("short_resampler_7b_m144", _resampler(144))
+    return _short(short_resampler_7b_m144, _resampler(144))
 
 
 def short_resampler_7b_m256() -> Recipe:
@@ -201,7 +203,7 @@ def short_resampler_7b_m256() -> Recipe:
     Hardware: 8 A100 of 80 GB; 3.12 s a step of the first stage.
     Command: `isthmus train honeybee.short_resampler_7b_m256 --output DIR`
     """
-    return _short("short_resampler_7b_m256", _resampler(256))
+    return _short(short_resampler_7b_m256, _resampler(256))
 
 
 def short_resampler_7b_m400() -> Recipe:
@@ -212,7 +214,7 @@ def short_resampler_7b_m400() -> Recipe:
     Hardware: 8 A100 of 80 GB; 4.27 s a step of the first stage.
     Command: `isthmus train honeybee.short_resampler_7b_m400 --output DIR`
     """
-    return _short("short_resampler_7b_m400", _resampler(400))
+    return _short(short_resampler_7b_m400, _resampler(400))
 
 
 def _c(num_queries: int) -> ConnectorConfig:
@@ -227,9 +229,11 @@ def _resampler(num_queries: int) -> ConnectorConfig:
     return HoneybeeResampler.Config(num_queries=num_queries)
 
 
-def _short(name: str, connector: ConnectorConfig, *, lr: float = 3e-4) -> Recipe:
+def _short(
+    function: Callable[[], Recipe], connector: ConnectorConfig, *, lr: float = 3e-4
+) -> Recipe:
     """Returns a recipe with the steps of the paper's comparisons."""
-    whole = _recipe(name, connector, lr=lr)
+    whole = _recipe(function, connector, lr=lr)
     stages = tuple(
         replace(stage, schedule=_over(stage.schedule, steps))
         for stage, steps in zip(whole.stages, (50_000, 4_000), strict=True)
@@ -246,7 +250,11 @@ def _over(schedule: Schedule, steps: int) -> Schedule:
 
 
 def _recipe(
-    name: str, connector: ConnectorConfig, *, large: bool = False, lr: float = 3e-4
+    function: Callable[[], Recipe],
+    connector: ConnectorConfig,
+    *,
+    large: bool = False,
+    lr: float = 3e-4,
 ) -> Recipe:
     """Returns both stages in the lengths of the paper's final models."""
     pretrained = Stage(
@@ -280,9 +288,10 @@ def _recipe(
             eps=_EPS,
         ),
     )
-    return Recipe(
-        name=f"honeybee.{name}",
-        description=(globals()[name].__doc__ or "").partition("\n")[0],
+    return named(
+        function,
+        pretrained,
+        tuned,
         model=ModelConfig(
             vision=CLIP_336 if large else CLIP_224,
             language=VICUNA_13B if large else VICUNA_7B,
@@ -290,5 +299,4 @@ def _recipe(
             vision_layer=-2,
             chat_template="human_ai",
         ),
-        stages=(pretrained, tuned),
     )

@@ -14,6 +14,7 @@ resampler, which is that of the patches here and then comes near its counts, nor
 tower, nor clipping. The settings of its table 10 are taken for both stages.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from typing import Any
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.mlp import MLP
 from isthmus.recipes import _vadapter as shared
+from isthmus.recipes._named import named
 from isthmus.recipes._vadapter import LLAMA_1B, LLAMA_8B, SIGLIP_B, VIT_B, VIT_G, VIT_L
-from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MixtureData, Recipe, Stage
+from isthmus.training.stage import MixtureData, Recipe
 
 
 def vit_b_1b() -> Recipe:
@@ -35,7 +36,7 @@ def vit_b_1b() -> Recipe:
     Command: `isthmus train vadapter.vit_b_1b --model.vision TOWER --stages.0.model.vision TOWER
         --output DIR`
     """
-    return _both("vit_b_1b", VIT_B)
+    return _both(vit_b_1b, VIT_B)
 
 
 def vit_l_1b() -> Recipe:
@@ -46,7 +47,7 @@ def vit_l_1b() -> Recipe:
     Hardware: as `vit_b_1b`.
     Command: `isthmus train vadapter.vit_l_1b --output DIR`, towers named as for `vit_b_1b`
     """
-    return _both("vit_l_1b", VIT_L)
+    return _both(vit_l_1b, VIT_L)
 
 
 def vit_g_1b() -> Recipe:
@@ -57,7 +58,7 @@ def vit_g_1b() -> Recipe:
     Hardware: as `vit_b_1b`.
     Command: `isthmus train vadapter.vit_g_1b --output DIR`, towers named as for `vit_b_1b`
     """
-    return _both("vit_g_1b", VIT_G)
+    return _both(vit_g_1b, VIT_G)
 
 
 def vit_g_8b() -> Recipe:
@@ -68,7 +69,7 @@ def vit_g_8b() -> Recipe:
     Hardware: as `vit_b_1b`.
     Command: `isthmus train vadapter.vit_g_8b --output DIR`, towers named as for `vit_b_1b`
     """
-    return _both("vit_g_8b", VIT_G, LLAMA_8B)
+    return _both(vit_g_8b, VIT_G, LLAMA_8B)
 
 
 def vit_b_1b_random() -> Recipe:
@@ -80,7 +81,7 @@ def vit_b_1b_random() -> Recipe:
     Hardware: as the second stage of `vit_b_1b`.
     Command: `isthmus train vadapter.vit_b_1b_random --model.vision TOWER --output DIR`
     """
-    return _second_alone("vit_b_1b_random", pretrained=False)
+    return _second_alone(vit_b_1b_random, pretrained=False)
 
 
 def vit_b_1b_no_first_stage() -> Recipe:
@@ -91,7 +92,7 @@ def vit_b_1b_no_first_stage() -> Recipe:
     Hardware: as the second stage of `vit_b_1b`.
     Command: `isthmus train vadapter.vit_b_1b_no_first_stage --model.vision TOWER --output DIR`
     """
-    return _second_alone("vit_b_1b_no_first_stage")
+    return _second_alone(vit_b_1b_no_first_stage)
 
 
 def vit_b_1b_pooler() -> Recipe:
@@ -103,7 +104,7 @@ def vit_b_1b_pooler() -> Recipe:
     Hardware: as `vit_b_1b`.
     Command: `isthmus train vadapter.vit_b_1b_pooler --output DIR`, towers named as for `vit_b_1b`
     """
-    return _both("vit_b_1b_pooler", VIT_B, resampler=shared.pooler(768))
+    return _both(vit_b_1b_pooler, VIT_B, resampler=shared.pooler(768))
 
 
 def vit_b_1b_six_layers() -> Recipe:
@@ -115,7 +116,7 @@ def vit_b_1b_six_layers() -> Recipe:
     Command: `isthmus train vadapter.vit_b_1b_six_layers --output DIR`, towers named as for
         `vit_b_1b`
     """
-    return _both("vit_b_1b_six_layers", VIT_B, resampler=shared.resampler(VIT_B, depth=6))
+    return _both(vit_b_1b_six_layers, VIT_B, resampler=shared.resampler(VIT_B, depth=6))
 
 
 def vit_b_1b_bidirectional() -> Recipe:
@@ -127,7 +128,7 @@ def vit_b_1b_bidirectional() -> Recipe:
     Command: `isthmus train vadapter.vit_b_1b_bidirectional --output DIR`, towers named as for
         `vit_b_1b`
     """
-    return _both("vit_b_1b_bidirectional", VIT_B, attention="bidirectional")
+    return _both(vit_b_1b_bidirectional, VIT_B, attention="bidirectional")
 
 
 def vit_b_1b_perceiver() -> Recipe:
@@ -138,7 +139,7 @@ def vit_b_1b_perceiver() -> Recipe:
     Hardware: 512 TPU v3; time not told.
     Command: `isthmus train vadapter.vit_b_1b_perceiver --model.vision TOWER --output DIR`
     """
-    return _baseline("vit_b_1b_perceiver", VIT_B, shared.perceiver())
+    return _baseline(vit_b_1b_perceiver, VIT_B, shared.perceiver())
 
 
 def vit_l_1b_perceiver() -> Recipe:
@@ -149,7 +150,7 @@ def vit_l_1b_perceiver() -> Recipe:
     Hardware: 512 TPU v3; time not told.
     Command: `isthmus train vadapter.vit_l_1b_perceiver --model.vision TOWER --output DIR`
     """
-    return _baseline("vit_l_1b_perceiver", VIT_L, shared.perceiver())
+    return _baseline(vit_l_1b_perceiver, VIT_L, shared.perceiver())
 
 
 def vit_b_1b_mlp() -> Recipe:
@@ -162,7 +163,7 @@ def vit_b_1b_mlp() -> Recipe:
     Hardware: 512 TPU v3; time not told.
     Command: `isthmus train vadapter.vit_b_1b_mlp --model.vision TOWER --output DIR`
     """
-    whole = _baseline("vit_b_1b_mlp", VIT_B, MLP.Config())
+    whole = _baseline(vit_b_1b_mlp, VIT_B, MLP.Config())
     (stage,) = whole.stages
     data = MixtureData(mixture=Path("vadapter_middle_frames.yaml"), lazy=True)
     model = replace(shared.joined(VIT_B, LLAMA_1B, MLP.Config()), clip_frames=1)
@@ -178,7 +179,7 @@ def siglip_b_1b() -> Recipe:
     Hardware: not measured; as `vit_b_1b` for its 512 million samples in each stage.
     Command: `isthmus train vadapter.siglip_b_1b --output DIR`
     """
-    return _both("siglip_b_1b", SIGLIP_B)
+    return _both(siglip_b_1b, SIGLIP_B)
 
 
 def siglip_b_1b_perceiver() -> Recipe:
@@ -190,7 +191,7 @@ def siglip_b_1b_perceiver() -> Recipe:
     Hardware: not measured.
     Command: `isthmus train vadapter.siglip_b_1b_perceiver --output DIR`
     """
-    return _baseline("siglip_b_1b_perceiver", SIGLIP_B, shared.perceiver())
+    return _baseline(siglip_b_1b_perceiver, SIGLIP_B, shared.perceiver())
 
 
 def siglip_b_1b_360m() -> Recipe:
@@ -201,11 +202,11 @@ def siglip_b_1b_360m() -> Recipe:
     Hardware: not measured.
     Command: `isthmus train vadapter.siglip_b_1b_360m --output DIR`
     """
-    return _both("siglip_b_1b_360m", SIGLIP_B, small=shared.SMOLLM2_360M)
+    return _both(siglip_b_1b_360m, SIGLIP_B, small=shared.SMOLLM2_360M)
 
 
 def _both(
-    name: str,
+    function: Callable[[], Recipe],
     vision: str,
     language: str = LLAMA_1B,
     *,
@@ -216,24 +217,16 @@ def _both(
     adapter = replace(shared.adapter(vision), **changes)
     second = replace(shared.adapter_stage(), hand_over=shared.DECODER_TO_ADAPTER)
     stages = (shared.decoder_stage(vision, small), second)
-    return _recipe(name, shared.joined(vision, language, adapter, small), *stages)
+    return named(function, *stages, model=shared.joined(vision, language, adapter, small))
 
 
-def _second_alone(name: str, **changes: Any) -> Recipe:
+def _second_alone(function: Callable[[], Recipe], **changes: Any) -> Recipe:
     """Returns the second stage, with nothing before it."""
     adapter = replace(shared.adapter(VIT_B), **changes)
     model = shared.joined(VIT_B, LLAMA_1B, adapter, shared.SMOLLM2_135M)
-    return _recipe(name, model, shared.adapter_stage())
+    return named(function, shared.adapter_stage(), model=model)
 
 
-def _baseline(name: str, vision: str, connector: ConnectorConfig) -> Recipe:
-    return _recipe(name, shared.joined(vision, LLAMA_1B, connector), shared.adapter_stage())
-
-
-def _recipe(name: str, model: ModelConfig, *stages: Stage) -> Recipe:
-    return Recipe(
-        name=f"vadapter.{name}",
-        description=(globals()[name].__doc__ or "").partition("\n")[0],
-        model=model,
-        stages=stages,
-    )
+def _baseline(function: Callable[[], Recipe], vision: str, connector: ConnectorConfig) -> Recipe:
+    model = shared.joined(vision, LLAMA_1B, connector)
+    return named(function, shared.adapter_stage(), model=model)

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
-
+from isthmus.evaluation.metrics._pairing import most_pairs
 from isthmus.geometry.boxes import Box, iou
 
 
@@ -25,6 +23,5 @@ def box_accuracy(predicted: Sequence[Box], truth: Sequence[Box], threshold: floa
         )
     if not predicted:
         return 0.0
-    hits = np.array([[iou(a, b) >= threshold for b in truth] for a in predicted], dtype=float)
-    rows, columns = linear_sum_assignment(hits, maximize=True)
-    return float(hits[rows, columns].sum()) / max(len(predicted), len(truth))
+    hits = most_pairs(predicted, truth, lambda a, b: iou(a, b) >= threshold)
+    return hits / max(len(predicted), len(truth))

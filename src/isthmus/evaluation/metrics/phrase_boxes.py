@@ -3,9 +3,7 @@
 import re
 from collections.abc import Sequence
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
-
+from isthmus.evaluation.metrics._pairing import most_pairs
 from isthmus.evaluation.metrics.exact_match import normalise
 from isthmus.geometry.boxes import Box, iou, parse_boxes
 
@@ -47,12 +45,7 @@ def phrase_box_f1(
     on both sides: a phrase at the wrong place and a box with the wrong words both count for
     nothing.
     """
-    total = len(predicted) + len(truth)
     if not predicted or not truth:
         return 0.0
-    hits = np.array(
-        [[a == b and iou(box, other) >= threshold for b, other in truth] for a, box in predicted],
-        dtype=float,
-    )
-    rows, columns = linear_sum_assignment(hits, maximize=True)
-    return 2 * float(hits[rows, columns].sum()) / total
+    hits = most_pairs(predicted, truth, lambda a, b: a[0] == b[0] and iou(a[1], b[1]) >= threshold)
+    return 2 * hits / (len(predicted) + len(truth))

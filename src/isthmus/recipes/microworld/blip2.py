@@ -7,7 +7,8 @@ from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
 from isthmus.modeling.lora import Lora
 from isthmus.recipes import _blip2
-from isthmus.recipes.microworld._shared import connector, instructions, questions
+from isthmus.recipes._named import named
+from isthmus.recipes.microworld._shared import connector, instructions, joined, questions
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
 
@@ -114,12 +115,10 @@ def blip2_instructions() -> Recipe:
     """
     tuned = Part(name="language_model", lr=1e-3, lora=Lora(rank=8, alpha=16))
     stage = replace(instructions(connector(1e-3), tuned), hand_over=_blip2.QUERIES_ALONE)
-    return Recipe(
-        name="microworld.blip2_instructions",
-        description="BLIP-2 in small that learns to answer: after the first stage, queries and "
-        "low-rank updates.",
+    return named(
+        blip2_instructions,
+        stage,
         model=_joined("microworld:lm_chat"),
-        stages=(stage,),
         start=Path("runs/blip2_alignment"),
     )
 
@@ -237,13 +236,7 @@ def _first_of_two() -> Stage:
 
 
 def _joined(language: str) -> ModelConfig:
-    return ModelConfig(
-        vision=_ALIGNMENT.vision,
-        language=language,
-        connector=replace(_ALIGNMENT.qformer, text=None),
-        vision_layer=_ALIGNMENT.vision_layer,
-        attention="eager",
-    )
+    return joined(replace(_ALIGNMENT.qformer, text=None), language=language)
 
 
 def _generative() -> Stage:

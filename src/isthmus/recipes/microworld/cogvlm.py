@@ -98,7 +98,7 @@ def cogvlm_grounding() -> Recipe:
         validation=MicroworldData(split="val", num=128, tasks=_GROUNDING),
     )
     model = joined(GLU.Config(), fusion=VisualExpert.Config())
-    return replace(named(cogvlm_grounding, stage, model=model), start=Path("runs/cogvlm"))
+    return named(cogvlm_grounding, stage, model=model, start=Path("runs/cogvlm"))
 
 
 def _model(function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part) -> Recipe:

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from isthmus.connectors import linear
 from isthmus.objectives.language_modeling import LanguageModeling
-from isthmus.recipes.microworld._shared import questions
-from isthmus.training.models import ModelConfig
+from isthmus.recipes.microworld._shared import joined, questions
 from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
 
 
@@ -27,14 +26,7 @@ def quickstart() -> Recipe:
     return Recipe(
         name="microworld.quickstart",
         description="Two small towers and a linear layer between them: minutes on two CPU cores.",
-        model=ModelConfig(
-            vision="microworld:siglip",
-            language="microworld:lm_chat",
-            connector=linear.Linear.Config(),
-            # The last layer: the tower was trained to say in each patch what lies there.
-            vision_layer=-1,
-            attention="eager",  # the fastest at this size on a CPU
-        ),
+        model=joined(linear.Linear.Config()),
         stages=(
             Stage(
                 name="joint",
