@@ -28,11 +28,15 @@ backends = pytest.mark.parametrize(
 )
 
 
+LONG = ("d_abstractor", "language_adapter", "qformer", "gated_cross_attention")
+"""Kinds whose graphs take the longest; the fast tests pass over them."""
+
+
 def _connectors() -> Iterator[Any]:
     """The first of each kind with the quick compiler; the others later."""
     for config in variants():
-        is_first = config == small(config.kind)
-        yield pytest.param(config, marks=[] if is_first else pytest.mark.slow)
+        is_quick = config == small(config.kind) and config.kind not in LONG
+        yield pytest.param(config, marks=[] if is_quick else pytest.mark.slow)
 
 
 @backends
@@ -57,7 +61,8 @@ def _fused() -> Iterator[Any]:
     """Each kind of fusion with both compilers; its other settings with the quick one, later."""
     for config in fusion_variants():
         is_default = config == fusions.default(config.kind)
-        yield pytest.param(config, "aot_eager", marks=[] if is_default else pytest.mark.slow)
+        is_quick = is_default and config.kind not in LONG
+        yield pytest.param(config, "aot_eager", marks=[] if is_quick else pytest.mark.slow)
         if is_default:
             yield pytest.param(config, "inductor", marks=pytest.mark.slow)
 

@@ -13,6 +13,7 @@ from isthmus.objectives.alignment import Alignment
 from isthmus.training.loop import train
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.stage import FileData, Part, Recipe, Stage
+from tests.marks import first_now
 from tests.tiny import save_language, save_vision
 from tests.tiny_alignment import QFORMER, save_bert
 from tests.tiny_data import write_data
@@ -90,7 +91,7 @@ def test_queries_stand_before_the_prompt_as_in_the_published_models(name: str) -
     assert model.chat_template == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_now(NAMES))
 def test_it_runs_with_small_towers_of_the_same_classes(name: str, tmp_path: Path) -> None:
     recipe = shrunk(recipes.resolve(name), tmp_path)
     output = tmp_path / "run"
@@ -125,7 +126,7 @@ def test_fine_tuning_is_the_papers(
     assert (connector.name, connector.lr) == ("connector", 1e-5)
 
 
-@pytest.mark.parametrize("name", TUNED)
+@pytest.mark.parametrize("name", first_now(TUNED))
 def test_fine_tuning_goes_on_from_pre_training(name: str, tmp_path: Path) -> None:
     """At twice the image size: what the tower learned of places is interpolated."""
     before = shrunk(recipes.resolve("blip2.vit_g_opt_2_7b"), tmp_path)

@@ -25,6 +25,7 @@ from isthmus.training.stage import FileData, Recipe, Stage
 from isthmus.training.step import Trainee
 from isthmus.vision.configuration import Eva2ClipVisionConfig
 from isthmus.vision.eva2_clip import Eva2ClipVisionModel
+from tests.marks import first_now
 from tests.tiny import save_language, tiny_image_processor
 from tests.tiny_data import write_data
 
@@ -72,7 +73,7 @@ def test_an_ablation_differs_in_what_it_says_and_in_nothing_else(name: str) -> N
     assert "model.fusion.positions" not in changed or name == "short_sequential"
 
 
-@pytest.mark.parametrize("name", [*ABLATIONS, "short"])
+@pytest.mark.parametrize("name", first_now(["short", *ABLATIONS]))
 def test_as_much_learns_as_the_paper_says(name: str) -> None:
     _, billions = ABLATIONS.get(name, (set(), 6.619))
     assert learning(recipes.resolve(f"cogvlm.{name}")) / 1e9 == pytest.approx(billions, abs=5e-4)
@@ -111,6 +112,7 @@ def test_what_follows_starts_from_the_same_architecture(name: str) -> None:
     assert replace(tuned, chat_template=base.chat_template) == base
 
 
+@pytest.mark.slow
 def test_the_stages_run_one_after_another_with_small_towers(tmp_path: Path) -> None:
     small = Small(tmp_path)
     base = small.twin(recipes.resolve("cogvlm.base_490"))

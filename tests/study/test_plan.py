@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import build
 from isthmus.training.stage import Recipe
 from isthmus.training.step import Trainee
+from tests.marks import first_now
 
 QUICK = recipes.resolve("microworld.quickstart")
 
@@ -49,9 +51,9 @@ def counted(recipe: Recipe, batch: Batch) -> float:
     ("connector", "fusion", "frames"),
     [
         ("c_abstractor", "inline", 1),
-        ("perceiver_resampler", "inline", 2),
+        pytest.param("perceiver_resampler", "inline", 2, marks=pytest.mark.slow),
         ("mlp", "visual_expert", 1),
-        ("linear", "gated_cross_attention", 1),
+        pytest.param("linear", "gated_cross_attention", 1, marks=pytest.mark.slow),
     ],
 )
 def test_operations_are_those_of_a_real_step(connector: str, fusion: str, frames: int) -> None:
@@ -131,7 +133,13 @@ def test_attention_keeps_no_weights() -> None:
     assert torch.nn.functional.scaled_dot_product_attention is usual
 
 
-@pytest.mark.parametrize("name", [n for n in recipes.names() if not n.startswith("microworld.")])
+PUBLISHED = [name for name in recipes.names() if not name.startswith("microworld.")]
+FAMILIES = groupby(PUBLISHED, key=lambda name: name.partition(".")[0])
+
+
+@pytest.mark.parametrize(
+    "name", [name for _, family in FAMILIES for name in first_now(list(family))]
+)
 def test_recipes_are_built_without_weights(name: str) -> None:
     """On the meta device, from configurations of ours."""
     for model in {each.digest(): each for each in recipes.resolve(name).models}.values():

@@ -93,9 +93,8 @@ def mixture(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize(
-    "lazy", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["lazy", "tried"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("lazy", [True, False], ids=["lazy", "tried"])
 def test_what_is_seen_is_used_or_quarantined_or_filtered(
     tmp_path: Path, mixture: Path, lazy: bool
 ) -> None:

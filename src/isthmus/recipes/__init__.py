@@ -6,6 +6,7 @@ Names and one-line descriptions are read from the source text; only what is aske
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,10 @@ __all__ = ["descriptions", "names", "resolve"]
 def descriptions() -> dict[str, str]:
     """Returns `family.name` -> the first line of the recipe's docstring, in the files' order."""
     return {
-        f"{family}.{node.name}": (ast.get_docstring(node) or "").partition("\n")[0]
+        f"{family}.{function}": line
         for family in kinds.names(__name__)
         for file in _files(family)
-        for node in ast.parse(file.read_text("utf-8")).body
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        for function, line in _functions(file)
     }
 
 
@@ -46,6 +46,16 @@ def resolve(name: str) -> "Recipe":
         raise ValueError(kinds.unknown(name, valid, what="recipe"))
     family, _, function = name.partition(".")
     return getattr(kinds.load(__name__, family), function)()
+
+
+@cache
+def _functions(file: Path) -> list[tuple[str, str]]:
+    """Returns the public functions of a file and the first lines of their docstrings."""
+    return [
+        (node.name, (ast.get_docstring(node) or "").partition("\n")[0])
+        for node in ast.parse(file.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
 
 
 def _files(family: str) -> list[Path]:
