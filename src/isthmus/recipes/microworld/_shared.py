@@ -13,10 +13,9 @@ HEADS, D_HEAD = 4, 32
 """Together as wide as a patch."""
 NUM_TOKENS = 16
 """Visual tokens of connectors that choose their number: a quarter of the patches."""
-LINEAR_LR, PERCEPTRON_LR, LAYERED_LR, LANGUAGE_LR = 3e-3, 1e-3, 3e-4, 1e-3
-"""The more layers a new part has, the slower it may move, so that a language model that learns
-meanwhile can follow; as the study of bridges found them."""
-LANGUAGE = Part(name="language_model", lr=LANGUAGE_LR)
+LINEAR_LR, LAYERED_LR = 3e-3, 1e-3
+"""Of connectors of one linear layer, and of all others."""
+LANGUAGE = Part(name="language_model", lr=1e-3)
 PERCEPTRON = MLP.Config()
 
 TASKS = (
@@ -63,15 +62,15 @@ def captions(lr: float) -> Stage:
     return Stage(
         name="captions",
         train=(connector(lr),),
-        data=MicroworldData(split="train", num=3000, turns=1, tasks=("caption",)),
-        schedule=Schedule(epochs=1, batch_size=16),
+        data=MicroworldData(split="train", num=2400, turns=1, tasks=("caption",)),
+        schedule=Schedule(epochs=1, batch_size=8),
         feature_store=True,
         log_every=10,
         num_workers=0,
     )
 
 
-def instructions(*parts: Part, num: int = 1500) -> Stage:
+def instructions(*parts: Part, num: int = 1200) -> Stage:
     """Returns the stage in which questions are learned to be answered, the same for all papers.
 
     Args:
@@ -84,7 +83,7 @@ def instructions(*parts: Part, num: int = 1500) -> Stage:
         data=questions(num),
         validation=MicroworldData(split="val", num=128, tasks=TASKS),
         validate_every=0.125,
-        schedule=Schedule(epochs=1, batch_size=8),
+        schedule=Schedule(epochs=1, batch_size=4),
         feature_store=all(part.name != "vision_tower" for part in parts),
         log_every=10,
         num_workers=0,

@@ -12,7 +12,7 @@ from isthmus.fusion.visual_expert import VisualExpert
 from isthmus.recipes._named import named
 from isthmus.recipes.microworld._shared import (
     LANGUAGE,
-    PERCEPTRON_LR,
+    LAYERED_LR,
     captions,
     connector,
     instructions,
@@ -92,7 +92,7 @@ def cogvlm_grounding() -> Recipe:
     Command: `isthmus train microworld.cogvlm_grounding --start runs/cogvlm --output DIR`
     """
     stage = replace(
-        instructions(connector(PERCEPTRON_LR), _EXPERTS),
+        instructions(connector(LAYERED_LR), _EXPERTS),
         name="grounding",
         data=MicroworldData(split="train", num=1500, turns=6, tasks=_GROUNDING),
         validation=MicroworldData(split="val", num=128, tasks=_GROUNDING),
@@ -102,7 +102,7 @@ def cogvlm_grounding() -> Recipe:
 
 
 def _model(function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part) -> Recipe:
-    bridge = connector(PERCEPTRON_LR)
-    first: Any = replace(captions(PERCEPTRON_LR), train=(bridge, *parts))
+    bridge = connector(LAYERED_LR)
+    first: Any = replace(captions(LAYERED_LR), train=(bridge, *parts))
     model = joined(GLU.Config(), fusion=fusion)
     return named(function, first, instructions(bridge, *parts), model=model)
