@@ -141,6 +141,12 @@ CLAIMS = (
         worse="cogvlm_random",
     ),
     Claim(
+        text="an average of the weights is better than the last ones",
+        source="CogVLM, table 6",
+        better="cogvlm_ema",
+        worse="cogvlm",
+    ),
+    Claim(
         text="the first stage of the small model helps",
         source="VAdapter, table 3",
         better="vadapter",

@@ -21,6 +21,7 @@ from isthmus.recipes.microworld.blip2 import (
 from isthmus.recipes.microworld.cogvlm import (
     cogvlm,
     cogvlm_adapter,
+    cogvlm_ema,
     cogvlm_full_mask,
     cogvlm_grounding,
     cogvlm_language_model,
@@ -68,6 +69,7 @@ __all__ = [
     "blip2_vqa",
     "cogvlm",
     "cogvlm_adapter",
+    "cogvlm_ema",
     "cogvlm_full_mask",
     "cogvlm_grounding",
     "cogvlm_language_model",

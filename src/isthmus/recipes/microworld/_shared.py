@@ -13,8 +13,9 @@ HEADS, D_HEAD = 4, 32
 """Together as wide as a patch."""
 NUM_TOKENS = 16
 """Visual tokens of connectors that choose their number: a quarter of the patches."""
-LINEAR_LR, LAYERED_LR = 3e-3, 1e-3
-"""Of connectors of one linear layer, and of all others."""
+LINEAR_LR, ALONE_LR, LAYERED_LR = 3e-3, 1e-3, 3e-4
+"""Of one linear layer; of any other connector before a frozen language model, and of a perceptron;
+of connectors of more layers beside a language model that learns, which has to follow."""
 LANGUAGE = Part(name="language_model", lr=1e-3)
 PERCEPTRON = MLP.Config()
 
@@ -63,14 +64,14 @@ def captions(lr: float) -> Stage:
         name="captions",
         train=(connector(lr),),
         data=MicroworldData(split="train", num=2400, turns=1, tasks=("caption",)),
-        schedule=Schedule(epochs=1, batch_size=8),
+        schedule=Schedule(epochs=1, batch_size=4),
         feature_store=True,
         log_every=10,
         num_workers=0,
     )
 
 
-def instructions(*parts: Part, num: int = 1200) -> Stage:
+def instructions(*parts: Part, num: int = 1000) -> Stage:
     """Returns the stage in which questions are learned to be answered, the same for all papers.
 
     Args:

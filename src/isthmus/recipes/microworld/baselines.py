@@ -8,9 +8,9 @@ from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.fusion.gated_cross_attention import GatedCrossAttention
 from isthmus.recipes._named import named
 from isthmus.recipes.microworld._shared import (
+    ALONE_LR,
     D_HEAD,
     HEADS,
-    LAYERED_LR,
     LINEAR_LR,
     NUM_TOKENS,
     captions,
@@ -33,8 +33,8 @@ def flamingo() -> Recipe:
     heads: dict[str, Any] = {"num_heads": HEADS, "d_head": D_HEAD}
     resampler = PerceiverResampler.Config(num_latents=NUM_TOKENS, depth=2, **heads)
     model = joined(resampler, fusion=GatedCrossAttention.Config(every=2, **heads))
-    parts = (connector(LAYERED_LR), Part(name="fusion", lr=1e-3))
-    first = replace(captions(LAYERED_LR), train=parts)
+    parts = (connector(ALONE_LR), Part(name="fusion", lr=1e-3))
+    first = replace(captions(ALONE_LR), train=parts)
     return named(flamingo, first, instructions(*parts), model=model)
 
 

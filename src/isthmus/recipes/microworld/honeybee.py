@@ -9,6 +9,7 @@ from isthmus.connectors.honeybee_resampler import HoneybeeResampler
 from isthmus.connectors.linear import Linear
 from isthmus.recipes._named import named
 from isthmus.recipes.microworld._shared import (
+    ALONE_LR,
     D_HEAD,
     HEADS,
     LANGUAGE,
@@ -94,11 +95,15 @@ def llava() -> Recipe:
     Hardware: as `honeybee_c_abstractor`.
     Command: `isthmus train microworld.llava --output DIR`
     """
-    return _both(llava, Linear.Config(), lr=LINEAR_LR)
+    return _both(llava, Linear.Config(), alone=LINEAR_LR, beside=LINEAR_LR)
 
 
 def _both(
-    function: Callable[[], Recipe], between: ConnectorConfig, *, lr: float = LAYERED_LR
+    function: Callable[[], Recipe],
+    between: ConnectorConfig,
+    *,
+    alone: float = ALONE_LR,
+    beside: float = LAYERED_LR,
 ) -> Recipe:
-    stages = (captions(lr), instructions(connector(lr), LANGUAGE))
+    stages = (captions(alone), instructions(connector(beside), LANGUAGE))
     return named(function, *stages, model=joined(between))

@@ -11,8 +11,8 @@ from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.mlp import MLP
 from isthmus.recipes._named import named
 from isthmus.recipes.microworld._shared import (
+    ALONE_LR,
     LANGUAGE,
-    LAYERED_LR,
     PERCEPTRON,
     SIGLIP,
     captions,
@@ -45,7 +45,7 @@ def llava_1_5() -> Recipe:
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.llava_1_5 --output DIR`
     """
-    return _row(llava_1_5, captions(LAYERED_LR))
+    return _row(llava_1_5, captions(ALONE_LR))
 
 
 def prismatic_thawed() -> Recipe:
@@ -58,7 +58,7 @@ def prismatic_thawed() -> Recipe:
     """
     whole = _row(prismatic_thawed)
     tower = Part(name="vision_tower", lr=LANGUAGE.lr / 10)
-    stage = instructions(connector(LAYERED_LR), LANGUAGE, tower)
+    stage = instructions(connector(ALONE_LR), LANGUAGE, tower)
     return replace(whole, stages=(stage,))
 
 
@@ -129,7 +129,7 @@ def prismatic_more_data() -> Recipe:
     Hardware: as `prismatic`, twice the time.
     Command: `isthmus train microworld.prismatic_more_data --output DIR`
     """
-    stage = instructions(connector(LAYERED_LR), LANGUAGE, num=2400)
+    stage = instructions(connector(ALONE_LR), LANGUAGE, num=2000)
     return replace(_row(prismatic_more_data), stages=(stage,))
 
 
@@ -139,5 +139,5 @@ def _row(
     between: ConnectorConfig = PERCEPTRON,
     **model: Any,
 ) -> Recipe:
-    stage = instructions(connector(LAYERED_LR), LANGUAGE)
+    stage = instructions(connector(ALONE_LR), LANGUAGE)
     return named(function, *before, stage, model=joined(between, **model))

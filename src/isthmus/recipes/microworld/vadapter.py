@@ -10,6 +10,7 @@ from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.recipes._named import named
 from isthmus.recipes._vadapter import DECODER_TO_ADAPTER
 from isthmus.recipes.microworld._shared import (
+    ALONE_LR,
     D_HEAD,
     HEADS,
     LANGUAGE,
@@ -105,7 +106,7 @@ def _clips(between: ConnectorConfig, start: str | None = None) -> ModelConfig:
 
 def _decoder() -> Stage:
     """Returns the first stage, of pictures that stand still."""
-    stage = captions(LAYERED_LR)
+    stage = captions(ALONE_LR)
     assert isinstance(stage.data, MicroworldData)
     return replace(
         stage,
