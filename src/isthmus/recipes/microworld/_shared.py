@@ -71,7 +71,7 @@ def captions(lr: float) -> Stage:
     )
 
 
-def instructions(*parts: Part, num: int = 1000) -> Stage:
+def instructions(*parts: Part, num: int = 1600) -> Stage:
     """Returns the stage in which questions are learned to be answered, the same for all papers.
 
     Args:

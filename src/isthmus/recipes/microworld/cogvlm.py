@@ -86,7 +86,7 @@ def cogvlm_ema() -> Recipe:
     """CogVLM in small, which ends with an average of the weights that it went through.
 
     Paper: arXiv 2311.03079, table 6: better than the last weights.
-    Differs: the average forgets within a hundred steps, since there are but 250; and it
+    Differs: the average forgets within a hundred steps, since there are but 400; and it
         is that of the last stage alone.
     Expected: not measured yet; `make bench-papers` does.
     Hardware: as `cogvlm`.

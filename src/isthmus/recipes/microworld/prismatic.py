@@ -129,7 +129,7 @@ def prismatic_more_data() -> Recipe:
     Hardware: as `prismatic`, twice the time.
     Command: `isthmus train microworld.prismatic_more_data --output DIR`
     """
-    stage = instructions(connector(ALONE_LR), LANGUAGE, num=2000)
+    stage = instructions(connector(ALONE_LR), LANGUAGE, num=3200)
     return replace(_row(prismatic_more_data), stages=(stage,))
 
 

@@ -22,7 +22,7 @@ from isthmus.recipes.microworld._shared import (
     instructions,
     joined,
 )
-from isthmus.training.models import ModelConfig
+from isthmus.training.models import HandOver, ModelConfig
 from isthmus.training.stage import MicroworldData, Recipe, Stage
 
 _SMALL = "microworld:lm_tiny"
@@ -31,16 +31,18 @@ _CLIPS = ("direction", "order", "visits")
 
 
 def vadapter() -> Recipe:
-    """VAdapter in small: the small model writes captions first, then it is the adapter.
+    """VAdapter in small: the small model writes captions, becomes the adapter, then all answers.
 
     Paper: arXiv 2402.10896, section 3.3 and table 3.
-    Differs: the second stage learns from questions about pictures and clips, since a model of this
-        size answers none of its own accord; 16 visual tokens.
+    Differs: behind both stages, the model learns from questions about pictures and clips, and the
+        language model learns, too: frozen, it is told little in minutes. 16 visual tokens; the
+        first two stages learn from pictures alone.
     Expected: not measured yet; `make bench-papers` does.
     Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
     Command: `isthmus train microworld.vadapter --output DIR`
     """
-    return named(vadapter, _decoder(), _second(handed=True), model=_clips(_ADAPTER, _SMALL))
+    stages = (_decoder(), _adapter(DECODER_TO_ADAPTER), _instructions())
+    return named(vadapter, *stages, model=_clips(_ADAPTER, _SMALL))
 
 
 def vadapter_no_first_stage() -> Recipe:
@@ -85,7 +87,8 @@ def vadapter_large() -> Recipe:
     Command: `isthmus train microworld.vadapter_large --output DIR`
     """
     model = replace(_clips(_ADAPTER, _SMALL), language="microworld:lm_chat_large")
-    return named(vadapter_large, _decoder(), _second(handed=True), model=model)
+    stages = (_decoder(), _adapter(DECODER_TO_ADAPTER), _instructions())
+    return named(vadapter_large, *stages, model=model)
 
 
 _RESAMPLER = PerceiverResampler.Config(
@@ -105,30 +108,40 @@ def _clips(between: ConnectorConfig, start: str | None = None) -> ModelConfig:
 
 
 def _decoder() -> Stage:
-    """Returns the first stage, of pictures that stand still."""
-    stage = captions(ALONE_LR)
-    assert isinstance(stage.data, MicroworldData)
+    """Returns the first stage: the small model writes captions behind a pooler."""
+    stage = _stills()
     return replace(
         stage,
         name="decoder",
         model=replace(_clips(_POOLER), language=_SMALL),
         train=(*stage.train, LANGUAGE),
-        data=replace(stage.data, still_frames=_FRAMES),
     )
 
 
-def _second(*, handed: bool) -> Stage:
-    stage = instructions(connector(LAYERED_LR))
-    asked = MicroworldData(
-        split="train", num=1500, turns=6, tasks=(*TASKS, *_CLIPS), still_frames=_FRAMES
-    )
+def _adapter(before: HandOver | None = None) -> Stage:
+    """Returns the second stage: what stands before the frozen language model learns."""
+    return replace(_stills(), name="adapter", hand_over=before)
+
+
+def _stills() -> Stage:
+    stage = captions(ALONE_LR)
+    assert isinstance(stage.data, MicroworldData)
+    return replace(stage, data=replace(stage.data, still_frames=_FRAMES))
+
+
+def _instructions() -> Stage:
+    """Returns the stage of all twins, with clips among the pictures."""
+    stage = instructions(connector(LAYERED_LR), LANGUAGE)
+    asked, held_out = stage.data, stage.validation
+    assert isinstance(asked, MicroworldData)
+    assert isinstance(held_out, MicroworldData)
+    tasks = (*TASKS, *_CLIPS)
     return replace(
         stage,
-        data=asked,
-        validation=replace(asked, split="val", num=128, turns=None),
-        hand_over=DECODER_TO_ADAPTER if handed else None,
+        data=replace(asked, tasks=tasks, still_frames=_FRAMES),
+        validation=replace(held_out, tasks=tasks, still_frames=_FRAMES),
     )
 
 
 def _alone(function: Callable[[], Recipe], model: ModelConfig) -> Recipe:
-    return named(function, _second(handed=False), model=model)
+    return named(function, _adapter(), _instructions(), model=model)
