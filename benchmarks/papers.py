@@ -122,13 +122,11 @@ def execute() -> Callable[[Recipe, Path], None]:
         asked = MicroworldData(
             split="test", num=NUM_TEST, tasks=_asked_tasks(), still_frames=frames
         )
-        train_and_evaluate(_benchmark(asked), batch_size=64, texts=texts)(recipe, folder)
+        train_and_evaluate(benchmark(asked), batch_size=64, texts=texts)(recipe, folder)
         if frames > 1:
             clips = MicroworldData(split="test", num=NUM_CLIPS, tasks=VIDEO, still_frames=frames)
             model, processor = load(folder)
-            result = evaluate(
-                model, processor, _benchmark(clips), folder=str(folder), batch_size=64
-            )
+            result = evaluate(model, processor, benchmark(clips), folder=str(folder), batch_size=64)
             results.write(result, folder / "clips")
 
     return one
@@ -145,7 +143,8 @@ def _asked_tasks() -> tuple[str, ...]:
     return tuple(task for tasks in GROUPS.values() for task in tasks)
 
 
-def _benchmark(asked: MicroworldData) -> Microworld:
+def benchmark(asked: MicroworldData) -> Microworld:
+    """Returns the questions to ask, beside the usual answers of training."""
     found = microworld_files(asked)
     usual = microworld_files(replace(asked, split="train", turns=1))
     return Microworld(found.file, found.image_root, train_file=usual.file)

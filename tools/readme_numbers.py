@@ -2,7 +2,8 @@
 
 `python -m tools.readme_numbers` rewrites what stands between `<!-- numbers:NAME -->` and
 `<!-- /numbers -->` from benchmarks/results/NAME.json; with `--check` it only says whether that
-would change anything. A file that is not there yet leaves the command that makes it.
+would change anything. A file that is not there yet leaves the command that makes it. Of the papers,
+`NAME/FAMILY` has the twins of one and its claims.
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path("benchmarks") / "results"
-_REGION = re.compile(r"(<!-- numbers:(\w+) -->\n).*?(<!-- /numbers -->)", re.DOTALL)
+_REGION = re.compile(r"(<!-- numbers:(\w+)(?:/(\w+))? -->\n).*?(<!-- /numbers -->)", re.DOTALL)
 _COLUMNS = {
     "": "test",
     "_compositional": "compositional",
@@ -75,8 +76,13 @@ def study(numbers: Numbers) -> str:
 
 def arms_of_metrics(numbers: Numbers) -> str:
     """Returns what a study has of each metric by arm."""
-    measured = [(name, arms) for name, arms in numbers.items() if name.startswith("recall")]
-    return _arms((name, arms.values()) for name, arms in measured)
+    return _arms((name, arms.values()) for name, arms in numbers.items() if _are_arms(arms))
+
+
+def _are_arms(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(arm, dict) and "mean" in arm for arm in value.values()
+    )
 
 
 def stage1_cost(numbers: Numbers) -> str:
@@ -143,6 +149,20 @@ def papers(numbers: Numbers) -> str:
     return "\n".join(lines) + f"\n\nIn percent, with 95 % intervals. On {_machine(numbers)}."
 
 
+def of_family(numbers: Numbers, family: str) -> Numbers:
+    """Returns the numbers of one paper's twins, with the blind one's, and those of its claims."""
+    systems, claims = numbers["systems"], numbers["claims"]
+    return {
+        **numbers,
+        "systems": {n: line for n, line in systems.items() if n.startswith((family, "blind"))},
+        "claims": [
+            claim
+            for claim in claims
+            if any(claim[side].startswith(family) for side in ("better", "worse"))
+        ],
+    }
+
+
 def _is_score(cell: Any) -> bool:
     return isinstance(cell, dict) and "over_blind" in cell
 
@@ -196,6 +216,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "blip2_descendants": study,
     "blip2_tuning": study,
     "capfilt": arms_of_metrics,
+    "grounding": arms_of_metrics,
     "data_recipe": data_recipe,
 }
 
@@ -209,12 +230,14 @@ def rewritten(text: str, results: Path) -> str:
     """
 
     def region(match: re.Match[str]) -> str:
-        opening, name, closing = match.groups()
+        opening, name, family, closing = match.groups()
         file = results / f"{name}.json"
         if not file.is_file():
             command = f"python -m benchmarks.{name} --output {(RESULTS / file.name).as_posix()}"
             return f"{opening}Not measured yet; the command is `{command}`.\n{closing}"
         numbers = json.loads(file.read_text(encoding="utf-8"))
+        if family is not None:
+            numbers = of_family(numbers, family)
         made_by = f"Written by `{numbers['command']}`."
         return f"{opening}{WRITERS[name](numbers)} {made_by}\n{closing}"
 

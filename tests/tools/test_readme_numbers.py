@@ -10,6 +10,7 @@ from tools.readme_numbers import (
     WRITERS,
     data_recipe,
     main,
+    of_family,
     pages,
     papers,
     rewritten,
@@ -89,6 +90,16 @@ def test_the_papers_are_a_line_for_each_twin_and_each_claim() -> None:
     assert "| more is more | a table | not shown | +12.5 | -1.0 to 25.0 |" in page
 
 
+def test_a_paper_has_its_own_twins_and_claims_beside_the_blind_one() -> None:
+    claims = [{"better": "cogvlm", "worse": "llava"}, {"better": "vadapter", "worse": "llava"}]
+    names = ("blind", "cogvlm", "cogvlm_ema", "vadapter", "llava")
+    twins: dict[str, object] = {name: {} for name in names}
+    found = of_family({**MACHINE, "systems": twins, "claims": claims}, "cogvlm")
+    assert list(found["systems"]) == ["blind", "cogvlm", "cogvlm_ema"]
+    assert found["claims"] == claims[:1]
+    assert found["command"] == "c"
+
+
 def test_a_mixture_is_a_line_beside_what_it_is_held_against() -> None:
     def compared(reference: str, *others: str) -> dict[str, object]:
         lines = [{"name": name, "mean": 0.5} for name in (reference, *others)]
@@ -117,5 +128,7 @@ def test_every_region_has_a_writer_and_is_fresh() -> None:
     for name in WRITERS:
         (page,) = [text for text in texts if f"<!-- numbers:{name} -->" in text]
         assert (REPOSITORY / RESULTS / f"{name}.json").is_file() or "Not measured yet" in page
-    assert sum(text.count("<!-- numbers:") for text in texts) == len(WRITERS)
+    of_families = sum(text.count("<!-- numbers:papers/") for text in texts)
+    assert of_families == 5
+    assert sum(text.count("<!-- numbers:") for text in texts) == len(WRITERS) + of_families
     assert [rewritten(text, REPOSITORY / RESULTS) for text in texts] == texts

@@ -21,7 +21,8 @@ from isthmus.recipes.microworld._shared import (
 from isthmus.training.stage import MicroworldData, Part, Recipe
 
 _EXPERTS = Part(name="fusion", lr=1e-3)
-_GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
+GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
+"""Tasks of CogVLM-Grounding: the box of a phrase, the phrase of a box, answers and captions."""
 
 
 def cogvlm() -> Recipe:
@@ -109,8 +110,8 @@ def cogvlm_grounding() -> Recipe:
     stage = replace(
         instructions(connector(ALONE_LR), _EXPERTS),
         name="grounding",
-        data=MicroworldData(split="train", num=1500, turns=6, tasks=_GROUNDING),
-        validation=MicroworldData(split="val", num=128, tasks=_GROUNDING),
+        data=MicroworldData(split="train", num=1500, turns=6, tasks=GROUNDING),
+        validation=MicroworldData(split="val", num=128, tasks=GROUNDING),
     )
     model = joined(GLU.Config(), fusion=VisualExpert.Config())
     return named(cogvlm_grounding, stage, model=model, start=Path("runs/cogvlm"))
