@@ -58,12 +58,17 @@ def connector(lr: float) -> Part:
     return Part(name="connector", lr=lr)
 
 
-def captions(lr: float) -> Stage:
-    """Returns the first stage of the papers that have one: the connector learns from captions."""
+def captions(lr: float, *, num: int = 2400) -> Stage:
+    """Returns the first stage of the papers that have one: the connector learns from captions.
+
+    Args:
+        lr: of the connector.
+        num: captions, each of another scene.
+    """
     return Stage(
         name="captions",
         train=(connector(lr),),
-        data=MicroworldData(split="train", num=2400, turns=1, tasks=("caption",)),
+        data=MicroworldData(split="train", num=num, turns=1, tasks=("caption",)),
         schedule=Schedule(epochs=1, batch_size=4),
         feature_store=True,
         log_every=10,

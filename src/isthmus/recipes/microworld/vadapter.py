@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from isthmus.connectors.attentional_pooler import AttentionalPooler
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.language_adapter import LanguageAdapter
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.recipes._named import named
-from isthmus.recipes._vadapter import DECODER_TO_ADAPTER
 from isthmus.recipes.microworld._shared import (
     ALONE_LR,
     D_HEAD,
@@ -35,13 +33,14 @@ def vadapter() -> Recipe:
 
     Paper: arXiv 2402.10896, section 3.3 and table 3.
     Differs: behind both stages, the model learns from questions about pictures and clips, and the
-        language model learns, too: frozen, it is told little in minutes. 16 visual tokens; the
-        first two stages learn from pictures alone.
+        language model learns, too: frozen, it is told little in minutes. The resampler is that of
+        the first stage, where it stands in the pooler's place; a fresh one had learned to look at
+        nothing by then. 16 visual tokens; the first two stages learn from pictures alone.
     Expected: not measured yet; `make bench-papers` does.
     Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
     Command: `isthmus train microworld.vadapter --output DIR`
     """
-    stages = (_decoder(), _adapter(DECODER_TO_ADAPTER), _instructions())
+    stages = (_decoder(), _adapter(_HANDED), _instructions())
     return named(vadapter, *stages, model=_clips(_ADAPTER, _SMALL))
 
 
@@ -87,7 +86,7 @@ def vadapter_large() -> Recipe:
     Command: `isthmus train microworld.vadapter_large --output DIR`
     """
     model = replace(_clips(_ADAPTER, _SMALL), language="microworld:lm_chat_large")
-    stages = (_decoder(), _adapter(DECODER_TO_ADAPTER), _instructions())
+    stages = (_decoder(), _adapter(_HANDED), _instructions())
     return named(vadapter_large, *stages, model=model)
 
 
@@ -100,7 +99,14 @@ _RESAMPLER = PerceiverResampler.Config(
     num_frames=_FRAMES,
 )
 _ADAPTER = LanguageAdapter.Config(resampler=_RESAMPLER)
-_POOLER = AttentionalPooler.Config(num_queries=NUM_TOKENS, num_heads=HEADS, d_head=D_HEAD)
+_HANDED = HandOver(
+    keys=(
+        ("model.language_model.**", "model.connector.body.model.**"),
+        ("model.connector.**", "model.connector.resampler.**"),
+    ),
+    left=("model.vision_tower.**", "model.language_model.embed_tokens.*", "lm_head.*"),
+    fresh=("model.connector.projection.*",),
+)
 
 
 def _clips(between: ConnectorConfig, start: str | None = None) -> ModelConfig:
@@ -108,23 +114,24 @@ def _clips(between: ConnectorConfig, start: str | None = None) -> ModelConfig:
 
 
 def _decoder() -> Stage:
-    """Returns the first stage: the small model writes captions behind a pooler."""
-    stage = _stills()
+    """Returns the first stage: the small model writes captions behind the resampler."""
+    stage = _stills(captions(ALONE_LR))
     return replace(
         stage,
         name="decoder",
-        model=replace(_clips(_POOLER), language=_SMALL),
+        model=replace(_clips(_RESAMPLER), language=_SMALL),
         train=(*stage.train, LANGUAGE),
     )
 
 
 def _adapter(before: HandOver | None = None) -> Stage:
     """Returns the second stage: what stands before the frozen language model learns."""
-    return replace(_stills(), name="adapter", hand_over=before)
+    stage = _stills(captions(ALONE_LR, num=6000))
+    return replace(stage, name="adapter", hand_over=before)
 
 
-def _stills() -> Stage:
-    stage = captions(ALONE_LR)
+def _stills(stage: Stage) -> Stage:
+    """Returns a stage whose pictures are clips that stand still."""
     assert isinstance(stage.data, MicroworldData)
     return replace(stage, data=replace(stage.data, still_frames=_FRAMES))
 
