@@ -165,6 +165,12 @@ CLAIMS = (
         worse="vadapter_perceiver",
     ),
     Claim(
+        text="a larger vision tower helps",
+        source="VAdapter, tables 2 and 5 to 8",
+        better="vadapter_large_tower",
+        worse="vadapter",
+    ),
+    Claim(
         text="a larger language model helps",
         source="VAdapter, table 7",
         better="vadapter_large",

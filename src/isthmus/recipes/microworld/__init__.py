@@ -53,6 +53,7 @@ from isthmus.recipes.microworld.quickstart import (
 from isthmus.recipes.microworld.vadapter import (
     vadapter,
     vadapter_large,
+    vadapter_large_tower,
     vadapter_no_first_stage,
     vadapter_perceiver,
     vadapter_random,
@@ -95,6 +96,7 @@ __all__ = [
     "quickstart",
     "vadapter",
     "vadapter_large",
+    "vadapter_large_tower",
     "vadapter_no_first_stage",
     "vadapter_perceiver",
     "vadapter_random",

@@ -90,6 +90,23 @@ def vadapter_large() -> Recipe:
     return named(vadapter_large, *stages, model=model)
 
 
+def vadapter_large_tower() -> Recipe:
+    """VAdapter in small, behind a vision tower of twice the layers.
+
+    Paper: arXiv 2402.10896, tables 2 and 5 to 8: better.
+    Expected: not measured yet; `make bench-papers` does.
+    Hardware: as `vadapter`.
+    Command: `isthmus train microworld.vadapter_large_tower --output DIR`
+    """
+    large = "microworld:siglip_large"
+    first = _decoder()
+    assert isinstance(first.model, ModelConfig)
+    first = replace(first, model=replace(first.model, vision=large))
+    model = replace(_clips(_ADAPTER, _SMALL), vision=large)
+    stages = (first, _adapter(_HANDED), _instructions())
+    return named(vadapter_large_tower, *stages, model=model)
+
+
 _RESAMPLER = PerceiverResampler.Config(
     num_latents=NUM_TOKENS,
     depth=1,
