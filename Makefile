@@ -31,11 +31,10 @@ quickstart: $(STAMP) ## train, measure and report a vision-language model in min
 
 test: $(STAMP) ## the fast tests
 	$(PYTEST) tests
-	$(PYTEST) --no-shape-checks -m "compiled and not slow" tests/conformance
 
 test-slow: $(STAMP) ## the tests marked slow
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "slow and not gpu and not compiled" tests
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --no-shape-checks -m "compiled and slow" tests/conformance
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --no-shape-checks -m compiled tests/conformance
 
 check: $(STAMP) ## format, lint, types, import directions, file sizes, numbers of README and docs
 	$(BIN)/ruff format --check .

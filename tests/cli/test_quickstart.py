@@ -70,6 +70,7 @@ def test_the_page_stands_alone(output: Path) -> None:
     assert "<link" not in page
 
 
+@pytest.mark.slow
 def test_a_second_call_finds_the_finished_runs(
     output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,6 @@ without them: `--no-shape-checks -m compiled`.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,30 +16,17 @@ from isthmus.axes import Patches
 from isthmus.connectors import ConnectorConfig
 from isthmus.fusion import FusionConfig
 from isthmus.fusion.base import Prompt
-from tests.conformance.test_connectors import build, patches, small, variants
+from tests.conformance.test_connectors import build, patches, variants
 from tests.conformance.test_fusions import variants as fusion_variants
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.compiled
 
-backends = pytest.mark.parametrize(
-    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
-)
-
-
-LONG = ("d_abstractor", "language_adapter", "qformer", "gated_cross_attention")
-"""Kinds whose graphs take the longest; the fast tests pass over them."""
-
-
-def _connectors() -> Iterator[Any]:
-    """The first of each kind with the quick compiler; the others later."""
-    for config in variants():
-        is_quick = config == small(config.kind) and config.kind not in LONG
-        yield pytest.param(config, marks=[] if is_quick else pytest.mark.slow)
+backends = pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 
 
 @backends
-@pytest.mark.parametrize("config", list(_connectors()), ids=str)
+@pytest.mark.parametrize("config", variants(), ids=str)
 def test_a_connector_is_one_graph(config: ConnectorConfig, backend: str) -> None:
     torch.compiler.reset()
     connector, batch = build(config), patches(2)
@@ -57,14 +43,12 @@ def test_a_connector_is_one_graph(config: ConnectorConfig, backend: str) -> None
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
 
 
-def _fused() -> Iterator[Any]:
-    """Each kind of fusion with both compilers; its other settings with the quick one, later."""
+def _fused() -> Iterator[tuple[FusionConfig, str]]:
+    """Each kind of fusion with both compilers; its other settings with the quick one."""
     for config in fusion_variants():
-        is_default = config == fusions.default(config.kind)
-        is_quick = is_default and config.kind not in LONG
-        yield pytest.param(config, "aot_eager", marks=[] if is_quick else pytest.mark.slow)
-        if is_default:
-            yield pytest.param(config, "inductor", marks=pytest.mark.slow)
+        yield config, "aot_eager"
+        if config == fusions.default(config.kind):
+            yield config, "inductor"
 
 
 @pytest.mark.parametrize(("config", "backend"), list(_fused()), ids=str)

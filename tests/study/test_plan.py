@@ -52,7 +52,7 @@ def counted(recipe: Recipe, batch: Batch) -> float:
     [
         ("c_abstractor", "inline", 1),
         pytest.param("perceiver_resampler", "inline", 2, marks=pytest.mark.slow),
-        ("mlp", "visual_expert", 1),
+        pytest.param("mlp", "visual_expert", 1, marks=pytest.mark.slow),
         pytest.param("linear", "gated_cross_attention", 1, marks=pytest.mark.slow),
     ],
 )

@@ -113,6 +113,7 @@ def test_two_stages_that_continue_are_one(tmp_path: Path, ema: float | None) -> 
         close(weights(tmp_path / "alone"), weights(tmp_path / "one"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_within_a_stage_that_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_killed_run_of_two_models_ends_bit_equal(
     assert all(torch.equal(value, killed[name]) for name, value in whole.items())
 
 
+@pytest.mark.slow
 def test_trained_weights_alone_hold_what_was_handed_over(recipe: Recipe, tmp_path: Path) -> None:
     trained = replace(recipe, save="trained")
     train(recipe, tmp_path / "whole", console=QUIET)
@@ -182,6 +183,7 @@ def started(recipe: Recipe, folder: Path, plan: HandOver | None) -> Recipe:
     return replace(recipe, stages=(replace(recipe.stages[1], hand_over=plan),), start=folder)
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_the_first_model_of_another(recipe: Recipe, tmp_path: Path) -> None:
     """Bit-equal to one run of both stages, with its own seed alone deciding what is fresh."""
     whole, late = tmp_path / "whole", tmp_path / "late"

@@ -65,6 +65,7 @@ def test_packing_is_for_conversations(tmp_path: Path) -> None:
         replace(stage, pack_images=3)
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_two_stages_ends_bit_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from isthmus.training.log import read_log
 from isthmus.training.run_folder import read_description
 from isthmus.training.stage import FileData, MixtureData, Recipe
+from tests.marks import first_now
 from tests.training.kills import bit_equal, run, run_until, weights
 from tests.training.tiny_mixture import FAULTY, NUM, write_mixture
 from tests.training.tiny_recipe import tiny_recipe
@@ -26,7 +27,7 @@ def mixed(folder: Path, *, lazy: bool, samples: int | None = None, **changes: An
     [
         pytest.param({"lazy": True, "epochs": 1}, marks=pytest.mark.slow),
         {"lazy": True, "epochs": None, "steps": 9, "pack_tokens": 160, "pack_images": 4},
-        {"lazy": False, "epochs": 1, "feature_store": True},
+        pytest.param({"lazy": False, "epochs": 1, "feature_store": True}, marks=pytest.mark.slow),
     ],
     ids=["lazy", "lazy-packed", "stored"],
 )
@@ -47,7 +48,7 @@ def test_a_killed_run_ends_bit_equal(
     ]
 
 
-@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize("lazy", first_now([True, False]))
 def test_every_row_of_an_epoch_is_used_or_named(tmp_path: Path, lazy: bool) -> None:
     recipe = mixed(tmp_path, lazy=lazy, epochs=1)
     result, _ = run(recipe, tmp_path / "out")

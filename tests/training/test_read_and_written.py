@@ -162,6 +162,7 @@ def test_the_blind_twin_learns_from_the_words(tmp_path: Path) -> None:
     assert blind.losses[0] != seeing.losses[0]
 
 
+@pytest.mark.slow
 def test_low_rank_updates_are_saved_apart_and_joined_again(tmp_path: Path) -> None:
     from isthmus.modeling.lora import Lora
 

@@ -226,6 +226,7 @@ def test_too_many_faults_in_a_row_stop_the_run(folder: Path, processor: IsthmusP
         course(folder, processor, data=data).window(0)
 
 
+@pytest.mark.slow
 def test_steps_of_an_epoch_are_known(folder: Path, processor: IsthmusProcessor) -> None:
     windows = course(folder, processor)
     assert windows.num_steps(1) == len(list(epoch(windows))) == 30
