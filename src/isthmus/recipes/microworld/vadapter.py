@@ -34,8 +34,9 @@ def vadapter() -> Recipe:
     Paper: arXiv 2402.10896, section 3.3 and table 3.
     Differs: behind both stages, the model learns from questions about pictures and clips, and the
         language model learns, too: frozen, it is told little in minutes. The resampler is that of
-        the first stage, where it stands in the pooler's place; a fresh one had learned to look at
-        nothing by then. 16 visual tokens; the first two stages learn from pictures alone.
+        the first stage, where it stands in the pooler's place; a fresh one has learned to look at
+        little by the end of the second. 16 visual tokens; the first two stages learn from pictures
+        alone.
     Expected: not measured yet; `make bench-papers` does.
     Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
     Command: `isthmus train microworld.vadapter --output DIR`
