@@ -9,11 +9,13 @@ from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.recipes._named import named
 from isthmus.recipes.microworld._shared import (
     ALONE_LR,
+    CHAT,
     D_HEAD,
     HEADS,
     LANGUAGE,
     LAYERED_LR,
     NUM_TOKENS,
+    SIGLIP,
     TASKS,
     captions,
     connector,
@@ -41,8 +43,7 @@ def vadapter() -> Recipe:
     Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
     Command: `isthmus train microworld.vadapter --output DIR`
     """
-    stages = (_decoder(), _adapter(_HANDED), _instructions())
-    return named(vadapter, *stages, model=_clips(_ADAPTER, _SMALL))
+    return _whole(vadapter)
 
 
 def vadapter_no_first_stage() -> Recipe:
@@ -86,9 +87,7 @@ def vadapter_large() -> Recipe:
     Hardware: as `vadapter`, half as long again.
     Command: `isthmus train microworld.vadapter_large --output DIR`
     """
-    model = replace(_clips(_ADAPTER, _SMALL), language="microworld:lm_chat_large")
-    stages = (_decoder(), _adapter(_HANDED), _instructions())
-    return named(vadapter_large, *stages, model=model)
+    return _whole(vadapter_large, language="microworld:lm_chat_large")
 
 
 def vadapter_large_tower() -> Recipe:
@@ -99,13 +98,7 @@ def vadapter_large_tower() -> Recipe:
     Hardware: as `vadapter`.
     Command: `isthmus train microworld.vadapter_large_tower --output DIR`
     """
-    large = "microworld:siglip_large"
-    first = _decoder()
-    assert isinstance(first.model, ModelConfig)
-    first = replace(first, model=replace(first.model, vision=large))
-    model = replace(_clips(_ADAPTER, _SMALL), vision=large)
-    stages = (first, _adapter(_HANDED), _instructions())
-    return named(vadapter_large_tower, *stages, model=model)
+    return _whole(vadapter_large_tower, vision="microworld:siglip_large")
 
 
 _RESAMPLER = PerceiverResampler.Config(
@@ -131,13 +124,13 @@ def _clips(between: ConnectorConfig, start: str | None = None) -> ModelConfig:
     return joined(between, connector_start=start, clip_frames=_FRAMES)
 
 
-def _decoder() -> Stage:
+def _decoder(vision: str) -> Stage:
     """Returns the first stage: the small model writes captions behind the resampler."""
     stage = _stills(captions(ALONE_LR))
     return replace(
         stage,
         name="decoder",
-        model=replace(_clips(_RESAMPLER), language=_SMALL),
+        model=replace(_clips(_RESAMPLER), vision=vision, language=_SMALL),
         train=(*stage.train, LANGUAGE),
     )
 
@@ -166,6 +159,12 @@ def _instructions() -> Stage:
         data=replace(asked, tasks=tasks, still_frames=_FRAMES),
         validation=replace(held_out, tasks=tasks, still_frames=_FRAMES),
     )
+
+
+def _whole(function: Callable[[], Recipe], *, vision: str = SIGLIP, language: str = CHAT) -> Recipe:
+    model = replace(_clips(_ADAPTER, _SMALL), vision=vision, language=language)
+    stages = (_decoder(vision), _adapter(_HANDED), _instructions())
+    return named(function, *stages, model=model)
 
 
 def _alone(function: Callable[[], Recipe], model: ModelConfig) -> Recipe:
