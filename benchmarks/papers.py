@@ -10,26 +10,26 @@ A claim is confirmed where the 95 % interval over seeds lies on its side of 0, r
 lies on the other, and else not shown. That something brings nothing is never confirmed: it is not
 contradicted where the interval holds 0.
 
-The command goes on where an earlier one stopped. BLIP-2's twins go on from a first stage, which is
-trained once for each seed.
+The command goes on where an earlier one stopped, and what the file has of twins that were trained
+elsewhere stays in it as long as their recipes are what they were: a claim needs its two twins in
+one folder, not all of them. BLIP-2's twins go on from a first stage, which is trained once for each
+seed.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
-from statistics import fmean
-from typing import Any, final
+from typing import final
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.outcome import publish
-from benchmarks.papers_claims import CLAIMS, GROUPS, MAIN, SEEING, VIDEO, Claim
-from isthmus import recipes
+from benchmarks.papers_claims import BLIND, FIRST, GROUPS, MAIN, VIDEO, known, twin
+from benchmarks.papers_table import beside, held, shown, systems
 from isthmus.cli._quiet import hush_libraries
 from isthmus.evaluation import results
 from isthmus.evaluation.benchmarks.microworld import Microworld
@@ -39,18 +39,12 @@ from isthmus.microworld.towers.corpus import Curriculum, documents
 from isthmus.modeling.loading import load
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, Shard, grid, run
-from isthmus.study.table import Line, tabulate
-from isthmus.training.log import read_log
 from isthmus.training.loop import train
 from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import microworld_files
-from isthmus.training.run_folder import read_description
 from isthmus.training.stage import MicroworldData, Recipe
 
 NUM_TEST, NUM_CLIPS, NUM_TEXTS = 1000, 300, 64
-BLIND, FIRST = "blind", "blip2_alignment"
-NEARLY = 0.98
-"""Share of the final validation score at which a model has all but learned."""
 
 
 @final
@@ -64,8 +58,10 @@ class Options:
     """JSON file that gets the numbers, too."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """With which each twin is trained."""
+    twins: tuple[str, ...] = MAIN
+    """Which to train beside the blind one."""
     claims: bool = False
-    """Train the twins of single parts, too."""
+    """Train all of them, those of single parts, too."""
     shard: str = "1/1"
     """Which part of the runs to do here, as i/n."""
 
@@ -73,20 +69,18 @@ class Options:
 def main(options: Options) -> None:
     """Does what is left of the study, and makes its tables."""
     hush_libraries()
-    names = list(MAIN)
-    if options.claims:
-        names += [n for c in CLAIMS for n in (c.better, c.worse)]
-    runs = runs_of(list(dict.fromkeys(names)), options.seeds, options.directory)
+    names = known() if options.claims else options.twins
+    runs = runs_of(names, options.seeds, options.directory)
     shard, console = Shard.parse(options.shard), Console(highlight=False, soft_wrap=True)
     run(runs, execute(), shard=shard, console=console)
     finished = [each for each in runs if each.finished]
-    table, claims = systems(finished), held(finished)
-    console.print(_shown(table))
-    for claim in claims:
+    numbers = {"systems": systems(finished), "claims": held(finished)}
+    if options.output and options.output.is_file():
+        numbers = beside(numbers, json.loads(options.output.read_text("utf-8")))
+    console.print(shown(numbers["systems"]))
+    for claim in numbers["claims"]:
         console.print(f"{claim['verdict']}: {claim['text']} ({claim['source']})")
-    publish(
-        {"systems": table, "claims": claims}, options.output, command="python -m benchmarks.papers"
-    )
+    publish(numbers, options.output, command="python -m benchmarks.papers")
 
 
 def runs_of(names: Sequence[str], seeds: Sequence[int], directory: Path) -> list[Run]:
@@ -97,13 +91,12 @@ def runs_of(names: Sequence[str], seeds: Sequence[int], directory: Path) -> list
         seeds: of each.
         directory: of the study.
     """
-    twins = {name: recipes.resolve(f"microworld.{name}") for name in names}
-    twins[BLIND] = recipes.resolve("microworld.prismatic").blind()
+    twins = {name: twin(name) for name in (BLIND, *names)}
     runs = []
     for seed in seeds:
         started = {
-            name: replace(twin, start=directory / FIRST / f"seed-{seed}") if twin.start else twin
-            for name, twin in twins.items()
+            name: replace(each, start=directory / FIRST / f"seed-{seed}") if each.start else each
+            for name, each in twins.items()
         }
         runs += grid(started, (seed,), directory)
     return runs
@@ -115,7 +108,7 @@ def execute() -> Callable[[Recipe, Path], None]:
 
     def one(recipe: Recipe, folder: Path) -> None:
         if recipe.start and not (recipe.start / "config.json").exists():
-            first = replace(recipes.resolve(f"microworld.{FIRST}"), seed=recipe.seed)
+            first = replace(twin(FIRST), seed=recipe.seed)
             train(first, recipe.start, resume=True, console=Console(quiet=True))
         assert isinstance(recipe.model, ModelConfig)
         frames = recipe.model.clip_frames
@@ -148,135 +141,6 @@ def benchmark(asked: MicroworldData) -> Microworld:
     found = microworld_files(asked)
     usual = microworld_files(replace(asked, split="train", turns=1))
     return Microworld(found.file, found.image_root, train_file=usual.file)
-
-
-def systems(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """Returns the line of each twin that is finished: scores by group, cost, and convergence."""
-    if not any(each.name == BLIND for each in runs):
-        return {}
-    columns = {"overall": SEEING, **GROUPS}
-    by_column = {
-        name: tabulate(runs, metric="score", reference=BLIND, tasks=tasks).lines
-        for name, tasks in columns.items()
-    }
-    lines: dict[str, dict[str, Any]] = {}
-    for column, found in by_column.items():
-        for line in found:
-            lines.setdefault(line.name, {})[column] = _cell(line)
-    for name, told in lines.items():
-        told.update(_facts([each for each in runs if each.name == name]))
-    return lines
-
-
-def _cell(line: Line) -> dict[str, Any]:
-    return {
-        "mean": line.mean,
-        "over_seeds": line.over_seeds and asdict(line.over_seeds),
-        "over_blind": line.difference and asdict(line.difference),
-    }
-
-
-def _facts(runs: Sequence[Run]) -> dict[str, Any]:
-    """Returns what the folders of a twin's runs tell beside its scores."""
-    told = [read_description(each.folder) for each in runs]
-    found = [json.loads((each.folder / results.RESULTS_FILE).read_text("utf-8")) for each in runs]
-    parts = told[0]["stages"][-1]["parts"]
-    clips = [
-        json.loads((each.folder / "clips" / results.RESULTS_FILE).read_text("utf-8"))
-        for each in runs
-        if (each.folder / "clips").is_dir()
-    ]
-    text = [each["text_ability"] for each in found if each["text_ability"]]
-    return {
-        "trainable": sum(part["trainable"] for part in parts),
-        "visual_tokens": _visual_tokens(runs[0].recipe),
-        "samples_per_second": fmean(each["result"]["samples_per_second"] for each in told),
-        "train_seconds": fmean(each["result"]["train_seconds"] for each in told),
-        "steps_to_nearly_all": _mean([steps_to_nearly_all(each.folder) for each in runs]),
-        "video": [each["clip_accuracy"] for each in clips],
-        "video_majority": [each["clip_accuracy_majority"] for each in clips],
-        "text_identical": [each["is_identical"] for each in text],
-        "perplexity_before": [each["perplexity_before"] for each in text],
-        "perplexity": [each["perplexity"] for each in text],
-        "text_before": [each.get("text_accuracy_before") for each in found],
-    }
-
-
-def _visual_tokens(recipe: Recipe) -> int:
-    assert isinstance(recipe.model, ModelConfig)
-    return recipe.model.connector.num_tokens((8, 8))
-
-
-def steps_to_nearly_all(folder: Path) -> int | None:
-    """Returns the steps of the last stage after which validation is 98 % of what it ends with."""
-    lines = [line for line in read_log(folder) if "stage" in line]
-    measured = [line for line in lines if "validation_token_accuracy" in line]
-    if not measured:
-        return None
-    name = measured[-1]["stage"]
-    stage = [line for line in measured if line["stage"] == name]
-    enough = NEARLY * stage[-1]["validation_token_accuracy"]
-    start = max((line["step"] for line in lines if line["stage"] != name), default=0)
-    reached = next(line for line in stage if line["validation_token_accuracy"] >= enough)
-    return reached["step"] - start
-
-
-def _mean(values: Sequence[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def held(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Returns each claim whose twins are finished, with the difference that was found."""
-    names = {each.name for each in runs}
-    return [_held(claim, runs) for claim in CLAIMS if {claim.better, claim.worse} <= names]
-
-
-def _held(claim: Claim, runs: Sequence[Run]) -> dict[str, Any]:
-    pair = [each for each in runs if each.name in (claim.better, claim.worse)]
-    table = tabulate(pair, metric="score", reference=claim.worse, tasks=claim.tasks)
-    (found,) = (line.difference for line in table.lines if line.name == claim.better)
-    assert found is not None
-    interval = found.over_seeds
-    return {
-        **asdict(claim),
-        "difference": asdict(found),
-        "verdict": verdict(claim, None if interval is None else (interval.low, interval.high)),
-    }
-
-
-def verdict(claim: Claim, interval: tuple[float, float] | None) -> str:
-    """Returns what an interval of the difference says of a claim.
-
-    Args:
-        claim: that the first twin is better, or that it is no better.
-        interval: of the first less the second; None with too few seeds.
-    """
-    if interval is None:
-        return "not shown"
-    low, high = interval
-    if claim.says == "no better":
-        return "reversed" if low > 0 else "not contradicted"
-    return "confirmed" if low > 0 else "reversed" if high < 0 else "not shown"
-
-
-def _shown(table: Mapping[str, Mapping[str, Any]]) -> Table:
-    shown = Table(title="right answers, %; over the blind twin in all that needs eyes")
-    columns = ["overall", *GROUPS]
-    for name in ("twin", *columns, "over blind", "video", "trainable", "tokens", "98 % after"):
-        shown.add_column(name, justify="left" if name == "twin" else "right")
-    for name, line in table.items():
-        over = line["overall"]["over_blind"]
-        shown.add_row(
-            name,
-            *(f"{100 * line[column]['mean']:.1f}" for column in columns),
-            f"{100 * over['value']:+.1f}" if over else "",
-            f"{100 * fmean(line['video']):.1f}" if line["video"] else "",
-            f"{line['trainable']:,}",
-            str(line["visual_tokens"]),
-            str(round(line["steps_to_nearly_all"] or 0)),
-        )
-    return shown
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""What the papers say of their parts, as pairs of twins that can be held against each other."""
+"""Which twins stand for the papers, and what the papers say of their parts: pairs of twins."""
 
 from dataclasses import dataclass
 from typing import Literal, final
 
+from isthmus import recipes
 from isthmus.evaluation.benchmarks.microworld import CLIP_TASKS, TEXT_TASKS
+from isthmus.training.stage import Recipe
 
 MAIN = (
     *("blip2_instructions", "honeybee_c_abstractor", "honeybee_d_abstractor"),
@@ -12,6 +14,8 @@ MAIN = (
     *("vadapter", "vadapter_perceiver"),
 )
 """Twins of the five systems and of what they compare with, as they are called in `microworld.`."""
+BLIND, FIRST = "blind", "blip2_alignment"
+"""The one that sees nothing; the first stage that BLIP-2's twins go on from."""
 GROUPS: dict[str, tuple[str, ...]] = {
     "recognition": ("colour", "shape", "existence", "comparison", "multiple_choice"),
     "spatial": ("relation", "position", "board"),
@@ -177,3 +181,14 @@ CLAIMS = (
         worse="vadapter",
     ),
 )
+
+
+def known() -> list[str]:
+    """Returns the twins of the systems, and those of single parts that some claim is about."""
+    pairs = ((claim.better, claim.worse) for claim in CLAIMS)
+    return list(dict.fromkeys([*MAIN, *(name for pair in pairs for name in pair)]))
+
+
+def twin(name: str) -> Recipe:
+    """Returns a twin by its name in `microworld.`, or the blind one."""
+    return twin("prismatic").blind() if name == BLIND else recipes.resolve(f"microworld.{name}")

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import papers
-from benchmarks.papers import BLIND, FIRST, held, runs_of, steps_to_nearly_all, systems, verdict
-from benchmarks.papers_claims import CLAIMS, GROUPS, MAIN, Claim
+from benchmarks import papers, papers_claims
+from benchmarks.papers import runs_of
+from benchmarks.papers_claims import BLIND, CLAIMS, FIRST, GROUPS, MAIN, Claim, known, twin
+from benchmarks.papers_table import beside, held, steps_to_nearly_all, systems, verdict
 from isthmus import recipes
 from isthmus.evaluation.benchmarks.microworld import TEXT_TASKS, VQA_TASKS
 from isthmus.recipes.microworld._shared import TASKS
@@ -17,8 +19,8 @@ from tests.recipes.test_recipes import short
 
 
 def test_every_twin_that_is_named_is_a_recipe() -> None:
-    named = {*MAIN, *(n for claim in CLAIMS for n in (claim.better, claim.worse))}
-    assert {f"microworld.{name}" for name in named} <= set(recipes.names())
+    assert {f"microworld.{name}" for name in known()} <= set(recipes.names())
+    assert set(MAIN) < set(known())
     assert len(MAIN) == len(set(MAIN)) == 14
 
 
@@ -70,6 +72,39 @@ def test_what_starts_from_a_first_stage_starts_from_that_of_its_seed(tmp_path: P
     assert all(stage.blind for each in runs if each.name == BLIND for stage in each.recipe.stages)
 
 
+def test_an_earlier_file_fills_in_what_still_holds() -> None:
+    def line(name: str, mean: float) -> dict[str, Any]:
+        return {"overall": {"mean": mean}, "recipes": [twin(name).digest()]}
+
+    def claim(better: str, worse: str, verdict: str) -> dict[str, Any]:
+        (one,) = (each for each in CLAIMS if (each.better, each.worse) == (better, worse))
+        return {"text": one.text, "better": better, "worse": worse, "verdict": verdict}
+
+    earlier = {
+        "systems": {
+            "prismatic": line("prismatic", 0.5),
+            BLIND: line(BLIND, 0.2),
+            "cogvlm_ema": {**line("cogvlm_ema", 0.7), "recipes": ["of another length"]},
+            "gone": {"overall": {"mean": 0.1}, "recipes": []},
+        },
+        "claims": [
+            claim("llava_1_5", "prismatic", "kept"),
+            claim("cogvlm_ema", "cogvlm", "of a recipe that changed"),
+            claim("prismatic", "prismatic_vit", "measured before"),
+        ],
+    }
+    now = {
+        "systems": {
+            name: line(name, 0.6) for name in ("prismatic_vit", "llava_1_5", "prismatic", "cogvlm")
+        },
+        "claims": [claim("prismatic", "prismatic_vit", "measured now")],
+    }
+    found = beside(now, earlier)
+    assert list(found["systems"]) == ["prismatic", "prismatic_vit", "llava_1_5", "cogvlm", BLIND]
+    assert found["systems"]["prismatic"]["overall"]["mean"] == 0.6
+    assert [each["verdict"] for each in found["claims"]] == ["kept", "measured now"]
+
+
 @pytest.mark.slow
 def test_a_small_study_from_twins_to_verdicts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +113,7 @@ def test_a_small_study_from_twins_to_verdicts(
     for name, num in (("NUM_TEST", 100), ("NUM_CLIPS", 20), ("NUM_TEXTS", 10)):
         monkeypatch.setattr(papers, name, num)
     whole = recipes.resolve
-    monkeypatch.setattr(papers.recipes, "resolve", lambda name: short(whole(name)))
+    monkeypatch.setattr(papers_claims.recipes, "resolve", lambda name: short(whole(name)))
     names = ["blip2_instructions", "vadapter", "vadapter_perceiver", "cogvlm"]
     runs = runs_of(names, (0, 1), tmp_path / "study")
     run(runs, papers.execute())

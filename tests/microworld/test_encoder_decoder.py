@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from isthmus.microworld import towers
+from isthmus.microworld.towers import encoder_decoder
 from isthmus.microworld.towers.corpus import Document, write_document
 from isthmus.microworld.towers.encoder_decoder import (
     EncoderDecoder,
@@ -13,10 +15,17 @@ from isthmus.microworld.towers.encoder_decoder import (
     read_and_written,
 )
 from isthmus.microworld.towers.pretrain import optimizers
-from isthmus.microworld.towers.vocabulary import microworld_tokenizer
 
 TURNS = [("What is on d3?", "cross"), ("Count the crosses.", "1")]
 DOCUMENT = Document(write_document("d3 cross.", TURNS, chat=False))
+
+
+@pytest.fixture(autouse=True)
+def shipped_tokenizer(monkeypatch: pytest.MonkeyPatch) -> PreTrainedTokenizerFast:
+    """The language models' as it lies there; training it anew gives the same and takes seconds."""
+    tokenizer = AutoTokenizer.from_pretrained(towers.path("lm_base"))
+    monkeypatch.setattr(encoder_decoder, "microworld_tokenizer", lambda *, chat: tokenizer)
+    return tokenizer
 
 
 def test_a_document_is_one_answer_or_numbered_ones() -> None:
@@ -43,11 +52,11 @@ def test_what_is_read_is_what_a_conversation_becomes() -> None:
     assert rendered == read_and_written(DOCUMENT, "in_turn")[0]
 
 
-def test_marks_are_this_tokenizers_alone() -> None:
-    marked, plain = marking_tokenizer(), microworld_tokenizer(chat=False)
-    ids = plain("a red star").input_ids
-    assert marked("a red star").input_ids == [*ids, marked.eos_token_id]
-    assert AutoTokenizer.from_pretrained(towers.path("lm_base"))("a red star").input_ids == ids
+def test_marks_are_this_tokenizers_alone(shipped_tokenizer: PreTrainedTokenizerFast) -> None:
+    marked, before = marking_tokenizer(), shipped_tokenizer("a red star").input_ids
+    assert marked("a red star").input_ids == [*before, marked.eos_token_id]
+    assert shipped_tokenizer("a red star").input_ids == before
+    assert marked.eos_token_id not in before
 
 
 def test_tables_are_no_matrices_of_muon() -> None:

@@ -103,7 +103,7 @@ def test_it_learns_what_pictures_show_and_answers_so(tmp_path: Path) -> None:
                 name="all",
                 train=(Part(name="connector", lr=1e-2), Part(name="language_model", lr=1e-2)),
                 data=data,
-                schedule=Schedule(steps=50, batch_size=8, accumulation=2),
+                schedule=Schedule(steps=80, batch_size=8, accumulation=2),
                 feature_store=True,
                 checkpoint_every=1.0,
                 num_workers=0,
