@@ -7,6 +7,7 @@ STAMP := $(VENV)/.isthmus-setup
 TORCH_ARGS ?=
 OUTPUT ?= runs/quickstart
 SHARD ?= 1/1
+CLAIMS ?=
 # One thread per worker process: two workers on two cores beat one worker with two threads.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
@@ -44,13 +45,15 @@ check: $(STAMP) ## format, lint, types, import directions, file sizes, numbers o
 	$(BIN)/python -m tools.file_sizes
 	$(BIN)/python -m tools.readme_numbers --check
 
-bench: $(STAMP) ## the benchmarks of the README, which is rewritten; CONTRIBUTING.md has the others
+bench: $(STAMP) ## the benchmarks of the README, which is rewritten; python -m benchmarks.NAME is any
 	$(BIN)/python -m benchmarks.feature_store --output benchmarks/results/feature_store.json
 	$(BIN)/python -m benchmarks.quickstart --output benchmarks/results/quickstart.json
 	$(BIN)/python -m tools.readme_numbers
 
-bench-papers: $(STAMP) ## twins of five papers side by side, hours; SHARD=i/n does a part of them
-	$(BIN)/python -m benchmarks.papers --shard $(SHARD) --output benchmarks/results/papers.json
+bench-papers: $(STAMP) ## twins of five papers side by side, hours; CLAIMS=1 all, SHARD=i/n a part
+	$(BIN)/python -m benchmarks.papers --shard $(SHARD) $(if $(CLAIMS),--claims) \
+		--output benchmarks/results/papers.json
+	$(BIN)/python -m tools.readme_numbers
 
 format: $(STAMP) ## rewrite the code in the house format
 	$(BIN)/ruff format .

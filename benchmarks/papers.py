@@ -2,18 +2,20 @@
 
 `python -m benchmarks.papers --directory DIR --output FILE`
 
-Every twin learns to answer from the same questions, at its paper's own stages; the blind one reads
-the same words and sees nothing. `--claims` adds the twins that differ in one part from another, so
-that what the papers say of this part can be held against what is found here.
+Every twin goes through its paper's own stages, and learns to answer from the same questions in its
+last one, which BLIP-2's and VAdapter's have beside those of their papers. The blind one reads the
+same words and sees nothing; another does so for questions about clips. `--claims` adds the twins
+that differ in one part from another, so that what the papers say of this part can be held against
+what is found here.
 
 A claim is confirmed where the 95 % interval over seeds lies on its side of 0, reversed where it
 lies on the other, and else not shown. That something brings nothing is never confirmed: it is not
 contradicted where the interval holds 0.
 
-The command goes on where an earlier one stopped, and what the file has of twins that were trained
-elsewhere stays in it as long as their recipes are what they were: a claim needs its two twins in
-one folder, not all of them. BLIP-2's twins go on from a first stage, which is trained once for each
-seed.
+The command goes on where an earlier one stopped. Shards write into one folder, where the last of
+them finds the runs of all. What the file has of twins that were trained elsewhere stays in it as
+long as their recipes are what they were: a claim needs its two twins in one folder, not all of
+them. BLIP-2's twins go on from a first stage, which is trained once for each seed.
 """
 
 import json
@@ -28,7 +30,7 @@ import tyro
 from rich.console import Console
 
 from benchmarks.outcome import publish
-from benchmarks.papers_claims import BLIND, FIRST, GROUPS, MAIN, VIDEO, known, twin
+from benchmarks.papers_claims import BLIND, BLIND_CLIPS, FIRST, GROUPS, MAIN, VIDEO, known, twin
 from benchmarks.papers_table import beside, held, shown, systems
 from isthmus.cli._quiet import hush_libraries
 from isthmus.evaluation import results
@@ -59,7 +61,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     """With which each twin is trained."""
     twins: tuple[str, ...] = MAIN
-    """Which to train beside the blind one."""
+    """Which to train beside the blind ones; a claim needs both of its own."""
     claims: bool = False
     """Train all of them, those of single parts, too."""
     shard: str = "1/1"
@@ -80,18 +82,18 @@ def main(options: Options) -> None:
     console.print(shown(numbers["systems"]))
     for claim in numbers["claims"]:
         console.print(f"{claim['verdict']}: {claim['text']} ({claim['source']})")
-    publish(numbers, options.output, command="python -m benchmarks.papers")
+    publish(numbers, options.output, command="python -m benchmarks.papers --claims")
 
 
 def runs_of(names: Sequence[str], seeds: Sequence[int], directory: Path) -> list[Run]:
-    """Returns the runs of twins, and of the blind one; BLIP-2's start from those of their seed.
+    """Returns the runs of twins, and of the blind ones; BLIP-2's start from those of their seed.
 
     Args:
         names: of twins.
         seeds: of each.
         directory: of the study.
     """
-    twins = {name: twin(name) for name in (BLIND, *names)}
+    twins = {name: twin(name) for name in dict.fromkeys((BLIND, BLIND_CLIPS, *names))}
     runs = []
     for seed in seeds:
         started = {
@@ -119,7 +121,14 @@ def execute() -> Callable[[Recipe, Path], None]:
         if frames > 1:
             clips = MicroworldData(split="test", num=NUM_CLIPS, tasks=VIDEO, still_frames=frames)
             model, processor = load(folder)
-            result = evaluate(model, processor, benchmark(clips), folder=str(folder), batch_size=64)
+            result = evaluate(
+                model,
+                processor,
+                benchmark(clips),
+                folder=str(folder),
+                batch_size=64,
+                blind=all(stage.blind for stage in recipe.stages),
+            )
             results.write(result, folder / "clips")
 
     return one

@@ -1,6 +1,7 @@
 """What became of the twins of five papers: a line for each, and a verdict on each claim."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 from benchmarks.papers_claims import BLIND, CLAIMS, FIRST, GROUPS, SEEING, Claim, known, twin
 from isthmus.evaluation import results
 from isthmus.study.run import Run
-from isthmus.study.table import Line, tabulate
+from isthmus.study.table import Line, student_interval, tabulate
 from isthmus.training.log import read_log
 from isthmus.training.models import ModelConfig
 from isthmus.training.run_folder import read_description
@@ -57,7 +58,7 @@ def beside(numbers: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, 
     lines = {
         name: line
         for name, line in earlier["systems"].items()
-        if name in (BLIND, *known()) and line["recipes"] == _digests(name)
+        if name in known() and line["recipes"] == _digests(name)
     }
     lines |= numbers["systems"]
     texts = {claim["text"]: claim for found in (earlier, numbers) for claim in found["claims"]}
@@ -137,40 +138,64 @@ def held(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _held(claim: Claim, runs: Sequence[Run]) -> dict[str, Any]:
     pair = [each for each in runs if each.name in (claim.better, claim.worse)]
-    table = tabulate(pair, metric="score", reference=claim.worse, tasks=claim.tasks)
+    found = _in_answers(claim, pair) if claim.by == "answers" else _in_fewer(claim, pair)
+    return {**asdict(claim), "difference": found, "verdict": verdict(claim, found["over_seeds"])}
+
+
+def _in_answers(claim: Claim, runs: Sequence[Run]) -> dict[str, Any]:
+    table = tabulate(runs, metric="score", reference=claim.worse, tasks=claim.tasks)
     (found,) = (line.difference for line in table.lines if line.name == claim.better)
     assert found is not None
-    interval = found.over_seeds
+    return asdict(found)
+
+
+def _in_fewer(claim: Claim, runs: Sequence[Run]) -> dict[str, Any]:
+    """Returns by how many steps or nats the worse of a pair has more, seed by seed."""
+    measure = steps_to_nearly_all if claim.by == "steps" else _nats
+    found: dict[int, dict[str, float]] = {}
+    for each in runs:
+        value = measure(each.folder)
+        if value is not None:
+            found.setdefault(each.recipe.seed, {})[each.name] = value
+    apart = [of[claim.worse] - of[claim.better] for of in found.values() if len(of) == 2]
+    interval = student_interval(apart)
     return {
-        **asdict(claim),
-        "difference": asdict(found),
-        "verdict": verdict(claim, None if interval is None else (interval.low, interval.high)),
+        "value": fmean(apart),
+        "over_seeds": interval and asdict(interval),
+        "seeds": len(apart),
     }
 
 
-def verdict(claim: Claim, interval: tuple[float, float] | None) -> str:
+def _nats(folder: Path) -> float | None:
+    """Returns the nats that a token of held-out text costs."""
+    found = json.loads((folder / results.RESULTS_FILE).read_text("utf-8"))["text_ability"]
+    return math.log(found["perplexity"]) if found else None
+
+
+def verdict(claim: Claim, interval: Mapping[str, float] | None) -> str:
     """Returns what an interval of the difference says of a claim.
 
     Args:
         claim: that the first twin is better, or that it is no better.
-        interval: of the first less the second; None with too few seeds.
+        interval: how much better the first is, `low` and `high`; None with too few seeds.
     """
     if interval is None:
         return "not shown"
-    low, high = interval
     if claim.says == "no better":
-        return "reversed" if low > 0 else "not contradicted"
-    return "confirmed" if low > 0 else "reversed" if high < 0 else "not shown"
+        return "reversed" if interval["low"] > 0 else "not contradicted"
+    confirmed, reverse = interval["low"] > 0, interval["high"] < 0
+    return "confirmed" if confirmed else "reversed" if reverse else "not shown"
 
 
 def shown(table: Mapping[str, Mapping[str, Any]]) -> Table:
     """Returns the lines of all twins for a terminal."""
     drawn = Table(title="right answers, %; over the blind twin in all that needs eyes")
-    columns = ["overall", *GROUPS]
-    for name in ("twin", *columns, "over blind", "video", "trainable", "tokens", "98 % after"):
+    columns = ("overall", *GROUPS)
+    others = ("over blind", "video", "trainable", "tokens", "samples/s", "98 % after")
+    for name in ("twin", *columns, *others):
         drawn.add_column(name, justify="left" if name == "twin" else "right")
     for name, line in table.items():
-        over = line["overall"]["over_blind"]
+        over, steps = line["overall"]["over_blind"], line["steps_to_nearly_all"]
         drawn.add_row(
             name,
             *(f"{100 * line[column]['mean']:.1f}" for column in columns),
@@ -178,6 +203,7 @@ def shown(table: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{100 * fmean(line['video']):.1f}" if line["video"] else "",
             f"{line['trainable']:,}",
             str(line["visual_tokens"]),
-            str(round(line["steps_to_nearly_all"] or 0)),
+            f"{line['samples_per_second']:.0f}",
+            "" if steps is None else f"{steps:.0f}",
         )
     return drawn

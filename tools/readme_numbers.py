@@ -11,10 +11,16 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 RESULTS = Path("benchmarks") / "results"
 _REGION = re.compile(r"(<!-- numbers:(\w+)(?:/(\w+))? -->\n).*?(<!-- /numbers -->)", re.DOTALL)
+_FORMS: dict[str, Callable[[float], str]] = {
+    "answers": lambda share: f"{100 * share:+.1f}",
+    "perplexity": lambda nats: f"{nats:+.2f} nats",
+    "steps": lambda steps: f"{steps:+.0f} steps",
+}
 _COLUMNS = {
     "": "test",
     "_compositional": "compositional",
@@ -130,37 +136,61 @@ def papers(numbers: Numbers) -> str:
     """Returns the twins of the papers side by side, and what became of the papers' claims."""
     systems, claims = numbers["systems"], numbers["claims"]
     scores = [name for name, cell in next(iter(systems.values())).items() if _is_score(cell)]
-    heads = ["twin", *scores, "over blind", "clips", "trainable", "tokens", "98 % after"]
+    heads = ["twin", *scores, "over blind", "clips", "trainable", "tokens", "samples/s"]
+    heads += ["98 % after", "perplexity of text", "text logits"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, line in systems.items():
-        over, clips = line["overall"]["over_blind"], line["video"]
+        over, clips, steps = (
+            line["overall"]["over_blind"],
+            line["video"],
+            line["steps_to_nearly_all"],
+        )
         cells = [name.replace("_", " "), *(f"{100 * line[each]['mean']:.1f}" for each in scores)]
         cells += ["" if over is None else f"{100 * over['value']:+.1f}"]
-        cells += [f"{100 * sum(clips) / len(clips):.1f}" if clips else ""]
+        cells += [f"{100 * fmean(clips):.1f}" if clips else ""]
         cells += [f"{line['trainable']:,}", str(line["visual_tokens"])]
-        cells += [f"{line['steps_to_nearly_all'] or 0:.0f} steps"]
+        cells += [
+            f"{line['samples_per_second']:.0f}",
+            "" if steps is None else f"{steps:.0f} steps",
+        ]
+        cells += [f"{fmean(line['perplexity']):.1f}" if line["perplexity"] else ""]
+        cells += ["as before" if all(line["text_identical"] or [False]) else "others"]
         lines.append(f"| {' | '.join(cells)} |")
+    if any(line["video"] for line in systems.values()):
+        lines.append(_of_clips(systems))
     lines += ["", "| claim | source | found | difference | over seeds |", "|---" * 5 + "|"]
     for claim in claims:
-        apart = claim["difference"]
-        cells = [claim["text"], claim["source"], claim["verdict"]]
-        cells += [f"{100 * apart['value']:+.1f}", _interval(apart["over_seeds"])]
+        apart, form = claim["difference"], _FORMS[claim["by"]]
+        cells = [claim["text"], claim["source"], claim["verdict"], form(apart["value"])]
+        ends = apart["over_seeds"]
+        cells += [f"{form(ends['low'])} to {form(ends['high'])}" if ends else ""]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + f"\n\nIn percent, with 95 % intervals. On {_machine(numbers)}."
+    return "\n".join(lines) + (
+        "\n\nRight answers in percent, with 95 % intervals over seeds; a difference is by how much "
+        f"the twin that the paper calls better is better. On {_machine(numbers)}."
+    )
+
+
+def _of_clips(systems: Numbers) -> str:
+    """Returns what the most common answers alone come to, where there are clips."""
+    found = [share for line in systems.values() for share in line["video_majority"]]
+    return f"\nThe most common answers are right for {100 * fmean(found):.1f} % of clips."
 
 
 def of_family(numbers: Numbers, family: str) -> Numbers:
-    """Returns the numbers of one paper's twins, with the blind one's, and those of its claims."""
-    systems, claims = numbers["systems"], numbers["claims"]
-    return {
-        **numbers,
-        "systems": {n: line for n, line in systems.items() if n.startswith((family, "blind"))},
-        "claims": [
-            claim
-            for claim in claims
-            if any(claim[side].startswith(family) for side in ("better", "worse"))
-        ],
+    """Returns the numbers of one paper's twins and claims, and of what they are held against."""
+    claims = [
+        claim
+        for claim in numbers["claims"]
+        if any(claim[side].startswith(family) for side in ("better", "worse"))
+    ]
+    named = {claim[side] for claim in claims for side in ("better", "worse")}
+    systems = {
+        name: line
+        for name, line in numbers["systems"].items()
+        if name in named or name.startswith((family, "blind"))
     }
+    return {**numbers, "systems": systems, "claims": claims}
 
 
 def _is_score(cell: Any) -> bool:

@@ -8,7 +8,17 @@ import pytest
 
 from benchmarks import papers, papers_claims
 from benchmarks.papers import runs_of
-from benchmarks.papers_claims import BLIND, CLAIMS, FIRST, GROUPS, MAIN, Claim, known, twin
+from benchmarks.papers_claims import (
+    BLIND,
+    BLIND_CLIPS,
+    CLAIMS,
+    FIRST,
+    GROUPS,
+    MAIN,
+    Claim,
+    known,
+    twin,
+)
 from benchmarks.papers_table import beside, held, steps_to_nearly_all, systems, verdict
 from isthmus import recipes
 from isthmus.evaluation.benchmarks.microworld import TEXT_TASKS, VQA_TASKS
@@ -19,8 +29,9 @@ from tests.recipes.test_recipes import short
 
 
 def test_every_twin_that_is_named_is_a_recipe() -> None:
-    assert {f"microworld.{name}" for name in known()} <= set(recipes.names())
-    assert set(MAIN) < set(known())
+    named = set(known()) - {BLIND, BLIND_CLIPS}
+    assert {f"microworld.{name}" for name in named} <= set(recipes.names())
+    assert set(MAIN) < named
     assert len(MAIN) == len(set(MAIN)) == 14
 
 
@@ -46,7 +57,8 @@ def test_a_claim_is_confirmed_by_what_lies_on_its_side_alone(
     says: str, interval: tuple[float, float] | None, expected: str
 ) -> None:
     claim = Claim(text="", source="", better="a", worse="b", says=says)  # type: ignore[arg-type]
-    assert verdict(claim, interval) == expected
+    ends = interval and {"low": interval[0], "high": interval[1]}
+    assert verdict(claim, ends) == expected
 
 
 def test_steps_are_counted_from_the_beginning_of_the_last_stage(tmp_path: Path) -> None:
@@ -68,8 +80,10 @@ def test_what_starts_from_a_first_stage_starts_from_that_of_its_seed(tmp_path: P
     starts = {(each.name, each.recipe.seed): each.recipe.start for each in runs}
     assert starts["blip2_instructions", 2] == tmp_path / FIRST / "seed-2"
     assert starts["prismatic", 2] is None
-    assert (BLIND, 0) in starts
-    assert all(stage.blind for each in runs if each.name == BLIND for stage in each.recipe.stages)
+    for name in (BLIND, BLIND_CLIPS):
+        (blind, *_) = (each.recipe for each in runs if each.name == name)
+        assert [stage.blind for stage in blind.stages] == [True]
+    assert blind.stages[0].data == twin("vadapter").stages[-1].data
 
 
 def test_an_earlier_file_fills_in_what_still_holds() -> None:
@@ -118,16 +132,20 @@ def test_a_small_study_from_twins_to_verdicts(
     runs = runs_of(names, (0, 1), tmp_path / "study")
     run(runs, papers.execute())
     table = systems(runs)
-    assert set(table) == {*names, BLIND}
+    assert set(table) == {*names, BLIND, BLIND_CLIPS}
     assert all(set(GROUPS) <= set(line) for line in table.values())
     assert table["cogvlm"]["text_identical"] == [True, True]
     assert table["cogvlm"]["perplexity"] == table["cogvlm"]["perplexity_before"]
     assert table["blip2_instructions"]["text_identical"] == [False, False]
     assert table["vadapter"]["visual_tokens"] == 16
     assert len(table["vadapter"]["video"]) == 2
+    assert len(table[BLIND_CLIPS]["video"]) == 2
     assert table["cogvlm"]["video"] == []
     assert table["vadapter"]["steps_to_nearly_all"] is not None
-    (claim,) = held(runs)
-    assert claim["better"] == "vadapter"
-    assert claim["verdict"] in ("confirmed", "reversed", "not shown")
+    claims = {claim["by"]: claim for claim in held(runs)}
+    assert set(claims) == {"answers", "steps"}
+    for claim in claims.values():
+        assert (claim["better"], claim["worse"]) == ("vadapter", "vadapter_perceiver")
+        assert claim["difference"]["seeds"] == 2
+        assert claim["verdict"] in ("confirmed", "reversed", "not shown")
     json.dumps(table)

@@ -75,19 +75,32 @@ def test_the_papers_are_a_line_for_each_twin_and_each_claim() -> None:
         "video": [0.25, 0.5],
         "trainable": 12_345,
         "visual_tokens": 16,
+        "samples_per_second": 11.7,
         "steps_to_nearly_all": 40.0,
+        "perplexity": [21.0, 22.5],
+        "text_identical": [True, True],
+        "video_majority": [0.125, 0.25],
     }
-    blind = {**line, "overall": {**score, "over_blind": None}, "video": []}
+    blind = {**line, "overall": {**score, "over_blind": None}, "steps_to_nearly_all": None}
+    blind |= {"video": [], "video_majority": [], "text_identical": [False, True]}
     claim = {
         "text": "more is more",
         "source": "a table",
         "verdict": "not shown",
+        "by": "answers",
         "difference": {"value": 0.125, "over_seeds": ends},
     }
-    page = papers({**MACHINE, "systems": {"blind": blind, "a_twin": line}, "claims": [claim]})
-    assert "| a twin | 50.0 | 25.0 | +12.5 | 37.5 | 12,345 | 16 | 40 steps |" in page
-    assert "| blind | 50.0 | 25.0 |  |  | 12,345 |" in page
-    assert "| more is more | a table | not shown | +12.5 | -1.0 to 25.0 |" in page
+    faster = {"by": "steps", "difference": {"value": 40.0, "over_seeds": None}}
+    forgets = {"by": "perplexity", "difference": {"value": 0.953, "over_seeds": ends}}
+    claims = [claim, {**claim, **faster}, {**claim, **forgets}]
+    page = papers({**MACHINE, "systems": {"blind": blind, "a_twin": line}, "claims": claims})
+    cost = "12,345 | 16 | 12 | 40 steps | 21.8 | as before |"
+    assert f"| a twin | 50.0 | 25.0 | +12.5 | 37.5 | {cost}" in page
+    assert "| blind | 50.0 | 25.0 |  |  | 12,345 | 16 | 12 |  | 21.8 | others |" in page
+    assert "right for 18.8 % of clips" in page
+    assert "| more is more | a table | not shown | +12.5 | -1.0 to +25.0 |" in page
+    assert "| not shown | +40 steps |  |" in page
+    assert "| not shown | +0.95 nats | -0.01 nats to +0.25 nats |" in page
 
 
 def test_a_paper_has_its_own_twins_and_claims_beside_the_blind_one() -> None:
@@ -95,7 +108,7 @@ def test_a_paper_has_its_own_twins_and_claims_beside_the_blind_one() -> None:
     names = ("blind", "cogvlm", "cogvlm_ema", "vadapter", "llava")
     twins: dict[str, object] = {name: {} for name in names}
     found = of_family({**MACHINE, "systems": twins, "claims": claims}, "cogvlm")
-    assert list(found["systems"]) == ["blind", "cogvlm", "cogvlm_ema"]
+    assert list(found["systems"]) == ["blind", "cogvlm", "cogvlm_ema", "llava"]
     assert found["claims"] == claims[:1]
     assert found["command"] == "c"
 
