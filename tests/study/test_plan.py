@@ -16,7 +16,7 @@ from isthmus.axes import Batch
 from isthmus.cli import main
 from isthmus.connectors import default
 from isthmus.study.devices import DEVICES, Device, device_of
-from isthmus.study.plan import Assumed, architecture, on_meta, plan
+from isthmus.study.plan import Assumed, StagePlan, architecture, on_meta, plan
 from isthmus.study.shapes import Shapes, fused_attention
 from isthmus.training.freeze import freeze_and_thaw, set_modes
 from isthmus.training.models import ModelConfig
@@ -167,6 +167,31 @@ def test_connectors_of_honeybee_have_the_published_sizes(
     parts = on_meta(config).parts()
     assert sum(p.numel() for p in parts["connector"].parameters()) == connector
     assert config.num_image_tokens == tokens
+
+
+def on_devices(num: int, *, sharded: bool) -> StagePlan:
+    """The plan of the quick start with 8 samples on each device."""
+    (stage,) = QUICK.stages
+    schedule = replace(stage.schedule, batch_size=8 * num)
+    recipe = replace(QUICK, stages=(replace(stage, schedule=schedule),))
+    assumed = Assumed(devices=num, sharded=sharded)
+    return plan(recipe, device_of("a100"), assumed).stages[0]
+
+
+def test_each_device_holds_a_part_of_what_is_shared_out() -> None:
+    two, four = (on_devices(num, sharded=True) for num in (2, 4))
+    # Weights of all parts; of what learns also gradients and two moments, in float32.
+    shared = 4 * sum(two.parameters.values()) + 12 * sum(two.trained.values())
+    apart = two.peak_memory_gb - four.peak_memory_gb
+    assert apart == pytest.approx(shared * (1 / 2 - 1 / 4) / 1e9, rel=0.01)
+    moments = 8 * sum(two.trained.values()) / 1e9
+    assert four.peak_memory_gb < on_devices(4, sharded=False).peak_memory_gb - moments / 2
+
+
+def test_what_has_no_language_model_cannot_be_sharded() -> None:
+    recipe = recipes.resolve("microworld.blip2_alignment")
+    with pytest.raises(ValueError, match="'alignment' cannot be sharded"):
+        plan(recipe, device_of("a100"), Assumed(devices=2, sharded=True))
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ class Options:
     TFLOPS,GB or TFLOPS,GB,SHARE, of which training gets the share 0.4 unless given."""
     devices: int = 1
     """How many of them."""
+    sharded: bool = False
+    """Each holds a part of every weight (FSDP2). Step times leave out what they tell each other."""
     text_tokens: int = 128
     """Of a sample, question and answer together."""
     images: int = 1
@@ -59,6 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         images=options.images,
         samples=options.samples,
         devices=options.devices,
+        sharded=options.sharded,
     )
     device = device_of(options.device)
     found = plan(recipe, device, assumed)
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str]) -> None:
     if (most := max(stage.peak_memory_gb for stage in found.stages)) > device.memory_gb:
         plain().print(
             f"{most:.1f} GB are more than the {device.memory_gb:g} GB of the device: raise "
-            "accumulation, set gradient_checkpointing, or train low-rank updates"
+            "accumulation, set gradient_checkpointing, train low-rank updates, or share the "
+            "weights out over several devices (--sharded)"
         )
 
 

@@ -33,6 +33,7 @@ from isthmus.training.feature_formats import FeatureFormat
 from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.resolve import set_attention
+from isthmus.training.sharding import gathered_alone
 from isthmus.training.stage import MicroworldData, Recipe, Stage
 from isthmus.training.step import Trainee
 
@@ -55,6 +56,8 @@ class Assumed:
     samples: int | None = None
     """Of the data, where a stage counts epochs; None asks the recipe."""
     devices: int = 1
+    sharded: bool = False
+    """Whether each device holds a part of every weight (FSDP2), or all of them."""
 
 
 @final
@@ -122,7 +125,7 @@ def plan(recipe: Recipe, device: Device, assumed: Assumed | None = None) -> Plan
         assumed: what cannot be known.
 
     Raises:
-        ValueError: a part's configuration cannot be had.
+        ValueError: a part's configuration cannot be had, or a stage cannot be sharded.
     """
     assumed = assumed or Assumed()
     stages = [_planned(recipe, n, device, assumed) for n in range(len(recipe.stages))]
@@ -217,7 +220,7 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
         flops_per_sample=flops,
         tower_flops_per_image=seen,
         batch_per_device=at_once,
-        peak_memory_gb=_memory(trainee, stage, whole) / 1e9,
+        peak_memory_gb=_memory(trainee, stage, whole, assumed) / 1e9,
         step_seconds=seconds,
         steps=steps,
         hours=None if steps is None else steps * seconds / 3600 + tower_hours,
@@ -252,7 +255,7 @@ def _flops(trainee: Trainee, stage: Stage, batch: Batch) -> float:
     return counter.get_total_flops()
 
 
-def _memory(trainee: Trainee, stage: Stage, batch: Batch) -> int:
+def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> int:
     """Returns the bytes that a step needs at once."""
     weights = [*trainee.parameters(), *trainee.buffers()]
     learned = [p for p in trainee.parameters() if p.requires_grad]
@@ -262,6 +265,10 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch) -> int:
     # Autocast does not know shapes: weights in half precision compute the same activations.
     if half is not None:
         trainee.to(half)
+    gathered = _gathered(trainee, stage) if assumed.sharded else 0
+    if assumed.sharded:
+        for weight in (p for p in trainee.parameters() if p.requires_grad):
+            weight.register_post_accumulate_grad_hook(_hand_on)
     shapes = Shapes([*trainee.parameters(), *trainee.buffers()])
     begun = shapes.bytes
     with (
@@ -271,8 +278,32 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch) -> int:
     ):
         _step(trainee, batch)
     trainee.float()
+    computed = shapes.most_bytes - begun
+    if assumed.sharded:
+        gradients = sum(4 * p.numel() for p in learned)
+        return (whole + kept + gradients) // assumed.devices + gathered + computed
     copies = 0 if half is None else sum(p.numel() * half.itemsize for p in learned)
-    return whole + kept + copies + shapes.most_bytes - begun
+    return whole + kept + copies + computed
+
+
+def _hand_on(weight: Tensor) -> None:
+    """Drops a gradient that is whole: each device keeps its part of it."""
+    weight.grad = None
+
+
+def _gathered(trainee: Trainee, stage: Stage) -> int:
+    """Returns the bytes that a device has whole: of the layers, the one due and the next."""
+    if isinstance(trainee.model, IsthmusForAlignment):
+        raise ValueError(
+            f"stage {stage.name!r} cannot be sharded: what is shared out are the layers of a "
+            "language model, and a model that holds images and texts together has none"
+        )
+    layers = [_num_bytes(layer) for layer in gathered_alone(trainee.model.model.language_model)]
+    return _num_bytes(trainee) - sum(layers) + 2 * max(layers)
+
+
+def _num_bytes(module: torch.nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
 def _step(trainee: Trainee, batch: Batch) -> None:

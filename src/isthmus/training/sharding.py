@@ -43,6 +43,11 @@ def check_plugin(plugin: FullyShardedDataParallelPlugin) -> None:
         )
 
 
+def gathered_alone(language_model: nn.Module) -> list[nn.Module]:
+    """Returns the layers of a language model that are each gathered when they are due."""
+    return [m for m in language_model.modules() if isinstance(m, GradientCheckpointingLayer)]
+
+
 def group_layers(plugin: FullyShardedDataParallelPlugin, language_model: PreTrainedModel) -> None:
     """Tells Accelerate to gather each layer of a language model by itself.
 
@@ -54,11 +59,10 @@ def group_layers(plugin: FullyShardedDataParallelPlugin, language_model: PreTrai
         language_model: whose layers change their class, and nothing else.
     """
     names = set()
-    for layer in language_model.modules():
-        if isinstance(layer, GradientCheckpointingLayer):
-            kind = type(layer)
-            layer.__class__ = type(f"Sharded{kind.__name__}", (kind,), {})
-            names.add(layer.__class__.__name__)
+    for layer in gathered_alone(language_model):
+        kind = type(layer)
+        layer.__class__ = type(f"Sharded{kind.__name__}", (kind,), {})
+        names.add(layer.__class__.__name__)
     plugin.transformer_cls_names_to_wrap = sorted(names)
     plugin.auto_wrap_policy = transformer_auto_wrap_policy
     plugin.cpu_ram_efficient_loading = False  # each process has read the weights
