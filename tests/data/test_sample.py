@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.data.sample import ImagePart, Message, Sample, Text
+from isthmus.data.sample import ImagePart, Message, Sample, Text, whole_clips
 
 ASK = Message("user", (ImagePart(), Text("What is it?")))
 ANSWER = Message("assistant", (Text("A ring."),))
@@ -17,6 +17,15 @@ def test_without_images_keeps_the_words_and_nothing_else() -> None:
     assert blind.images == ()
     assert [m.parts for m in blind.messages] == [(Text("What is it?"),), (Text("A ring."),)]
     assert (blind.id, blind.task) == ("a", "colour")
+
+
+def test_pictures_that_make_no_clip_stand_still() -> None:
+    clip = Message("user", (*[ImagePart()] * 4, Text("Where does it go?")))
+    messages, images = whole_clips([ASK, ANSWER, clip], "abcde", 2)
+    assert "".join(images) == "aabcde"
+    assert messages == [Message("user", (ImagePart(), *ASK.parts)), ANSWER, clip]
+    assert whole_clips(messages, images, 2) == (messages, images)
+    assert whole_clips([ASK], "a", 1) == ([ASK], ["a"])
 
 
 @pytest.mark.parametrize(

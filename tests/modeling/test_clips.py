@@ -9,7 +9,11 @@ from torch import Tensor
 
 from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor
 from isthmus.axes import Patches
+from isthmus.cli.chat import Conversation
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
+from isthmus.data.sample import ImagePart, Message, Text
+from isthmus.evaluation.requests import Choose, Prompt
+from isthmus.evaluation.runner import answer
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from tests.tiny import tiny_image, tiny_model, tiny_pixels
 
@@ -66,6 +70,27 @@ def test_a_saved_model_still_reads_clips(built: Any, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     again = IsthmusForConditionalGeneration.from_pretrained(tmp_path).eval()
     assert torch.equal(logits(again, processor, (0, 1)), logits(model, processor, (0, 1)))
+
+
+def test_a_lone_picture_stands_still_where_it_is_asked_about(built: Any, tmp_path: Path) -> None:
+    model, processor = built
+    tiny_image(0).save(tmp_path / "0.png")
+    tiny_image(1).save(tmp_path / "1.png")
+
+    def told(*images: int) -> tuple[float, ...]:
+        message = Message("user", (*(ImagePart() for _ in images), Text("what")))
+        paths = tuple(tmp_path / f"{number}.png" for number in images)
+        prompt = Prompt(messages=(message,), images=paths)
+        asked = Choose(id="a", prompt=prompt, choices=("a", "b"))
+        return answer(model, processor, [asked])["a"].log_likelihoods
+
+    assert told(0) == told(0, 0) != told(0, 1)
+    talk = Conversation(model=model, processor=processor, max_new_tokens=2)
+    talk.waiting.append(tiny_image(0))
+    talk.ask("what")
+    talk.ask("and now")
+    assert [message.num_images for message in talk.messages] == [FRAMES, 0, 0, 0]
+    assert len(talk.images) == FRAMES
 
 
 def test_half_a_clip_is_refused(built: Any) -> None:

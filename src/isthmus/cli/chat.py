@@ -77,12 +77,15 @@ class Conversation:
         import torch
 
         from isthmus.data.conversation import prompt
-        from isthmus.data.sample import ImagePart, Message, Text, instructions
+        from isthmus.data.sample import ImagePart, Message, Text, instructions, whole_clips
         from isthmus.evaluation.generation import end_tokens, new_tokens
 
         parts: tuple[ImagePart | Text, ...] = (*(ImagePart() for _ in self.waiting), Text(words))
-        messages = [*self.messages, Message("user", parts, self.style)]
-        images = [*self.images, *self.waiting]
+        messages, images = whole_clips(
+            [*self.messages, Message("user", parts, self.style)],
+            [*self.images, *self.waiting],
+            self.model.config.clip_frames,
+        )
         shown = [self.processor.views(image) for image in images]
         ids = prompt(messages, self.processor, views=list(map(len, shown)))
         self._check_length(len(ids))

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, final, get_args
+from typing import Any, Literal, TypeVar, final, get_args
 
 from isthmus.data.faults import Fault
 from isthmus.geometry.boxes import Box
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
+ImageT = TypeVar("ImageT")
+"""A picture, or where it lies."""
 
 
 @final
@@ -77,6 +80,29 @@ def instructions(messages: Sequence[Message]) -> list[str]:
     They are what a connector that reads instructions is told beside the image.
     """
     return [message.text.strip() for message in messages for _ in range(message.num_images)]
+
+
+def whole_clips(
+    messages: Sequence[Message], images: Sequence[ImageT], num_frames: int
+) -> tuple[list[Message], list[ImageT]]:
+    """Returns turns and their images as a model takes them that reads frames of clips.
+
+    Images of a turn that make whole clips are their frames; any others stand still, each for the
+    length of a clip.
+
+    Args:
+        messages: in order.
+        images: of all turns, in reading order.
+        num_frames: of a clip; 1 changes nothing.
+    """
+    left, told, shown = iter(images), [], []
+    for message in messages:
+        mine = list(islice(left, message.num_images))
+        times = num_frames if len(mine) % num_frames else 1
+        shown += [image for image in mine for _ in range(times)]
+        parts = ((part,) * (times if isinstance(part, ImagePart) else 1) for part in message.parts)
+        told.append(replace(message, parts=tuple(chain.from_iterable(parts))))
+    return told, shown
 
 
 @final

@@ -8,7 +8,7 @@ from typing import final
 from isthmus.data.conversation import prompt as encode_prompt
 from isthmus.data.faults import Fault
 from isthmus.data.processor import Processor
-from isthmus.data.sample import ImagePart, Message, Sample, Text
+from isthmus.data.sample import ImagePart, Message, Sample, Text, whole_clips
 from isthmus.data.views import num_views
 from isthmus.geometry.boxes import Box
 
@@ -46,6 +46,11 @@ class Prompt:
     def blind(self) -> "Prompt":
         """Returns the same words without any picture."""
         return Prompt(messages=tuple(message.without_images() for message in self.messages))
+
+    def as_clips(self, num_frames: int) -> "Prompt":
+        """Returns the same with pictures that stand still for so many frames, if they must."""
+        messages, images = whole_clips(self.messages, self.images, num_frames)
+        return Prompt(messages=tuple(messages), images=tuple(images))
 
 
 @final

@@ -1,7 +1,7 @@
 """A model and a benchmark to a result."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,15 @@ from isthmus.evaluation.benchmark import Benchmark
 from isthmus.evaluation.captions import caption_requests
 from isthmus.evaluation.memory import peak_memory_gb
 from isthmus.evaluation.mode import measured
-from isthmus.evaluation.requests import Answer, Choose, Generate, Locate, Rank, Request
+from isthmus.evaluation.requests import (
+    Answer,
+    Choose,
+    Generate,
+    Locate,
+    Prompt,
+    Rank,
+    Request,
+)
 from isthmus.evaluation.results import RECIPE_FILE, Cost, Provenance, Result, recipe_facts
 from isthmus.evaluation.scores import Score
 from isthmus.evaluation.settings import check_counts
@@ -163,8 +171,10 @@ def answer(
     generation.check_beams(model, num_beams)
     if len({request.id for request in requests}) != len(requests):
         raise ValueError("two requests share an id; expected every id once, since answers go by it")
-    if blind:
-        requests = [_blind(request) for request in requests]
+    change = (
+        Prompt.blind if blind else partial(Prompt.as_clips, num_frames=model.config.clip_frames)
+    )
+    requests = [_with_prompts(request, change) for request in requests]
     written = [r for r in requests if isinstance(r, Generate | Locate)]
     judged = [r for r in requests if isinstance(r, Choose | Rank)]
     answers: dict[str, Answer] = {}
@@ -225,9 +235,8 @@ def _limited(request: Request, max_new_tokens: int) -> Request:
     return request
 
 
-def _blind(request: Request) -> Request:
+def _with_prompts(request: Request, change: Callable[[Prompt], Prompt]) -> Request:
     if isinstance(request, Rank):
-        return replace(
-            request, candidates=tuple((p.blind(), text) for p, text in request.candidates)
-        )
-    return replace(request, prompt=request.prompt.blind())
+        candidates = tuple((change(prompt), text) for prompt, text in request.candidates)
+        return replace(request, candidates=candidates)
+    return replace(request, prompt=change(request.prompt))
