@@ -23,6 +23,7 @@ from isthmus.recipes.microworld._shared import (
 from isthmus.training.stage import Part, Recipe, Stage
 
 _DINOV2 = "microworld:dinov2"
+_ANSWERS = instructions(connector(ALONE_LR), LANGUAGE)
 
 
 def prismatic() -> Recipe:
@@ -34,7 +35,7 @@ def prismatic() -> Recipe:
     Hardware: 2 CPU cores, 2 GB of memory; 3 to 4 minutes.
     Command: `isthmus train microworld.prismatic --output DIR`
     """
-    return _row(prismatic)
+    return _row(prismatic, _ANSWERS)
 
 
 def llava_1_5() -> Recipe:
@@ -45,7 +46,7 @@ def llava_1_5() -> Recipe:
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.llava_1_5 --output DIR`
     """
-    return _row(llava_1_5, captions(ALONE_LR))
+    return _row(llava_1_5, captions(ALONE_LR), _ANSWERS)
 
 
 def prismatic_thawed() -> Recipe:
@@ -56,10 +57,8 @@ def prismatic_thawed() -> Recipe:
     Hardware: as `prismatic`; the tower runs in each step.
     Command: `isthmus train microworld.prismatic_thawed --output DIR`
     """
-    whole = _row(prismatic_thawed)
     tower = Part(name="vision_tower", lr=LANGUAGE.lr / 10)
-    stage = instructions(connector(ALONE_LR), LANGUAGE, tower)
-    return replace(whole, stages=(stage,))
+    return _row(prismatic_thawed, instructions(connector(ALONE_LR), LANGUAGE, tower))
 
 
 def prismatic_dinov2() -> Recipe:
@@ -70,7 +69,7 @@ def prismatic_dinov2() -> Recipe:
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_dinov2 --output DIR`
     """
-    return _row(prismatic_dinov2, vision=_DINOV2)
+    return _row(prismatic_dinov2, _ANSWERS, vision=_DINOV2)
 
 
 def prismatic_vit() -> Recipe:
@@ -81,7 +80,7 @@ def prismatic_vit() -> Recipe:
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_vit --output DIR`
     """
-    return _row(prismatic_vit, vision="microworld:vit")
+    return _row(prismatic_vit, _ANSWERS, vision="microworld:vit")
 
 
 def prismatic_fused() -> Recipe:
@@ -93,7 +92,7 @@ def prismatic_fused() -> Recipe:
     Command: `isthmus train microworld.prismatic_fused --output DIR`
     """
     fused = MLP.Config(depth=3, patch_multiplier=4)
-    return _row(prismatic_fused, vision=_DINOV2, beside=(SIGLIP,), between=fused)
+    return _row(prismatic_fused, _ANSWERS, vision=_DINOV2, beside=(SIGLIP,), between=fused)
 
 
 def prismatic_base() -> Recipe:
@@ -105,7 +104,7 @@ def prismatic_base() -> Recipe:
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_base --output DIR`
     """
-    return _row(prismatic_base, language="microworld:lm_base", chat_template="lines")
+    return _row(prismatic_base, _ANSWERS, language="microworld:lm_base", chat_template="lines")
 
 
 def prismatic_two_epochs() -> Recipe:
@@ -116,9 +115,8 @@ def prismatic_two_epochs() -> Recipe:
     Hardware: as `prismatic`, twice the time.
     Command: `isthmus train microworld.prismatic_two_epochs --output DIR`
     """
-    whole = _row(prismatic_two_epochs)
-    (stage,) = whole.stages
-    return replace(whole, stages=(replace(stage, schedule=replace(stage.schedule, epochs=2)),))
+    twice = replace(_ANSWERS.schedule, epochs=2)
+    return _row(prismatic_two_epochs, replace(_ANSWERS, schedule=twice))
 
 
 def prismatic_more_data() -> Recipe:
@@ -129,15 +127,13 @@ def prismatic_more_data() -> Recipe:
     Hardware: as `prismatic`, twice the time.
     Command: `isthmus train microworld.prismatic_more_data --output DIR`
     """
-    stage = instructions(connector(ALONE_LR), LANGUAGE, num=3200)
-    return replace(_row(prismatic_more_data), stages=(stage,))
+    return _row(prismatic_more_data, instructions(connector(ALONE_LR), LANGUAGE, num=3200))
 
 
 def _row(
     function: Callable[[], Recipe],
-    *before: Stage,
+    *stages: Stage,
     between: ConnectorConfig = PERCEPTRON,
     **model: Any,
 ) -> Recipe:
-    stage = instructions(connector(ALONE_LR), LANGUAGE)
-    return named(function, *before, stage, model=joined(between, **model))
+    return named(function, *stages, model=joined(between, **model))
