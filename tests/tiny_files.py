@@ -53,6 +53,18 @@ def write_conversations(folder: Path) -> Path:
     return file
 
 
+def write_captions(folder: Path) -> Path:
+    """Writes captions as LAVIS does, two of each image; returns the file, as above."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for n in range(NUM):
+        tiny_image(n).save(folder / f"{n}.jpg")
+        rows.append({"image": f"{n}.jpg", "caption": [f"a thing of kind {n}", f"kind {n}"]})
+    file = folder / "captions.json"
+    file.write_text(json.dumps(rows))
+    return file
+
+
 def write_tiny_mixture(published: Path, folder: Path) -> Path:
     """Writes a mixture with small files of each data set in its own layout; returns its file.
 

@@ -26,7 +26,7 @@ from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.resolve import build
 from isthmus.training.stage import FileData, MixtureData, Recipe
 from tests.tiny_alignment import QFORMER
-from tests.tiny_files import write_conversations, write_tiny_mixture
+from tests.tiny_files import write_captions, write_conversations, write_tiny_mixture
 from tests.tiny_published import GRID, save_published_language, save_published_vision
 
 MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
@@ -34,6 +34,8 @@ OF_TOWERS_IN_HAND = ("microworld", "towers")
 NAMES = [name for name in recipes.names() if name.partition(".")[0] not in OF_TOWERS_IN_HAND]
 FAST = "vadapter.vit_b_1b"
 """One with a hand-over, that learns from a mixture."""
+CAPTIONED = ("captions", "alignment", "generative")
+"""Stages that learn from pictures and what is said of them, in a file as LAVIS has it."""
 _TEXT = ("vocab_size", "num_positions")
 SIZES: dict[str, dict[str, Any]] = {
     "qformer": {
@@ -59,6 +61,7 @@ class Parts:
         self.language = cache(self._language)
         self.vision = cache(self._vision)
         self.conversations = cache(lambda: write_conversations(folder / "conversations"))
+        self.captions = cache(lambda: write_captions(folder / "captions"))
         self.mixture = cache(self._mixture)
 
     def _language(self, name: str) -> str:
@@ -87,7 +90,8 @@ def overrides(recipe: Recipe, parts: Parts) -> list[str]:
             f"{path}.dtype": "float32",
         }
         if isinstance(stage.data, FileData):
-            file = parts.conversations()
+            tells = stage.data.file.name == "captions.jsonl" and stage.name in CAPTIONED
+            file = parts.captions() if tells else parts.conversations()
             flags |= {f"{path}.data.file": file, f"{path}.data.image_root": file.parent}
         else:
             assert isinstance(stage.data, MixtureData)
