@@ -18,8 +18,9 @@ from isthmus.data.templates.template import template_set
 from isthmus.geometry.box_text import convention
 from isthmus.recipes._facts import facts_of
 from isthmus.study.plan import architecture, on_meta
-from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MixtureData
+from isthmus.training.freeze import freeze_and_thaw
+from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.stage import MixtureData, Part
 
 MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
 FACTS = Path(recipes.__file__).parent / "facts"
@@ -31,24 +32,33 @@ FIRST = {name.partition(".")[0]: name for name in reversed(WITH_FACTS)}.values()
 def told(name: str) -> dict[str, Any]:
     """Every value of a recipe by its path, and what follows from them."""
     recipe = recipes.resolve(name)
-    assert isinstance(recipe.model, ModelConfig)
-    return {
-        **{path: json.loads(value) for path, value in flatten(recipe.to_dict()).items()},
-        **counted(
-            json.dumps(replace(recipe.model, image_resize="naive", chat_template=None).to_dict())
-        ),
+    written = {path: json.loads(value) for path, value in flatten(recipe.to_dict()).items()}
+    of_stages = {
+        f"stages.{number}.{path}": value
+        for number, (stage, model) in enumerate(zip(recipe.stages, recipe.models, strict=True))
+        for path, value in followed(type(model), key(model), stage.train).items()
     }
+    return {**written, **of_stages, **followed(ModelConfig, key(recipe.model), ())}
+
+
+def key(model: ModelConfig | AlignmentConfig) -> str:
+    """A model without what its weights do not depend on; many recipes share one."""
+    if isinstance(model, ModelConfig):
+        model = replace(model, image_resize="naive", chat_template=None)
+    return json.dumps(model.to_dict())
 
 
 @cache
-def counted(model: str) -> dict[str, int]:
-    """Parameters by part, and visual tokens; many recipes share a model."""
-    config: Any = architecture(ModelConfig.from_dict(json.loads(model)))
-    parts = on_meta(config).parts()
-    counts = {n: sum(p.numel() for p in part.parameters()) for n, part in parts.items()}
+def followed(kind: type[Any], model: str, train: tuple[Part, ...]) -> dict[str, int]:
+    """Parameters by part, those of them that learn, visual tokens and the side of a picture."""
+    built: Any = on_meta(architecture(kind.from_dict(json.loads(model))))
+    parts = built.parts()
+    rows = freeze_and_thaw(parts, [part for part in train if part.name in parts])
     return {
-        **{f"parameters.{part}": count for part, count in counts.items()},
-        "visual_tokens": config.num_image_tokens,
+        **{f"parameters.{row.part}": row.parameters for row in rows},
+        **{f"trained.{row.part}": row.trainable for row in rows},
+        **({"visual_tokens": built.config.num_image_tokens} if kind is ModelConfig else {}),
+        "resolution": built.config.resize.size[0],
     }
 
 

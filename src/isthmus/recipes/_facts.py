@@ -18,7 +18,8 @@ class Fact:
     """Something that a recipe should have from its paper."""
 
     path: str
-    """In the recipe, as `isthmus show` writes it; or `parameters.PART` or `visual_tokens`."""
+    """In the recipe, as `isthmus show` writes it; or what follows from it: `parameters.PART` and
+    `visual_tokens` of the model, `stages.N.trained.PART` and `stages.N.resolution` in pixels."""
     value: Any
     source: str
     """Section or table of the paper, file of the code, or how it was found out."""
