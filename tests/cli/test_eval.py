@@ -73,6 +73,36 @@ def test_users_names_are_printed_as_they_are(
     assert f"\n{cut} answers were cut off; --max-new-tokens" in said
 
 
+def test_the_data_sets_of_a_mixture_are_its_tasks(world: World, tmp_path: Path) -> None:
+    rows = json_lines(world.data)[:3]
+    for row in rows:
+        row["messages"] = [
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Where?"}]},
+            {"role": "assistant", "content": "[[100,100,600,600]]"},
+        ]
+        row["images"] = ["images/0-0.png"]
+    data = world.data.parent / "boxes.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    entry = f"{{name: where, source: by_content, file: {data}, image_root: {data.parent}}}"
+    mixture = tmp_path / "mixture.yaml"
+    mixture.write_text(f"asking: {{boxes: cogvlm}}\nentries:\n  - {entry}\n", "utf-8")
+    words = ["eval", str(world.model), "--data", str(mixture), "--output", str(tmp_path / "out")]
+    assert main([*words, "--benchmark", "grounding"]) == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["where_box_accuracy"] == found["box_accuracy"] == 0
+    (sample, *_) = json_lines(tmp_path / "out" / "samples.jsonl")
+    assert sample["boxes"]  # of the truth, as the mixture says that boxes are written
+
+
+def test_boxes_that_nothing_reads_are_refused(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", str(world.model), "--data", str(world.data), "--output", str(tmp_path)]
+    assert "--boxes cogvlm would be ignored" in one_line_refusal(
+        [*words, "--boxes", "cogvlm"], capsys
+    )
+
+
 def test_damaged_weights_are_one_line(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

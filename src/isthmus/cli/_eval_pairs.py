@@ -47,7 +47,7 @@ def run(options: "Options") -> None:
     known = [*OWN, *kinds.names(benchmarks.__name__)]
     if kind not in known:
         raise ValueError(kinds.unknown(kind, known, what="benchmark"))
-    unused = ("style", *OWN.get(kind, ("top",)))
+    unused = ("style", "boxes", *OWN.get(kind, ("top",)))
     check_unused(options, unused, f"nothing of --benchmark {kind} depends on it")
 
     if options.blind:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, final
 
@@ -24,7 +25,9 @@ class Options:
     The last assistant turn of each conversation is the truth, the turns before it are the prompt.
     exact_match is the share of answers that are the same text as the truth, apart from upper and
     lower case, Unicode forms (NFKC), the width of gaps, and spaces and .,;:!?"' at both ends. So "A
-    dog." is "a dog", but "dog" is not, and "two" is not "2".
+    dog." is "a dog", but "dog" is not, and "two" is not "2". With `--benchmark grounding`, boxes
+    are scored where the truth holds some: by accuracy at an IoU of 0.5, and by the F1 of phrases
+    with their boxes.
 
     A model that holds images and texts together (`isthmus train microworld.blip2_alignment`) is
     measured by retrieval: each image has to find its text among all, and each text its image.
@@ -33,15 +36,20 @@ class Options:
     model: Annotated[str, tyro.conf.Positional]
     """Folder of a trained model."""
     data: Path
-    """LLaVA JSON or messages JSONL."""
+    """LLaVA JSON or messages JSONL; or a YAML file that describes a mixture, of which each data set
+    is a task."""
     output: Path
     """Folder that gets results.json, samples.jsonl and report.html."""
     image_root: Path | None = None
     """Folder that the image paths of --data start from; the folder of --data when left out."""
     benchmark: str | None = None
-    """How to ask and score: `conversation_file` (the usual), `microworld` (exported scenes, task by
-    task); of models that hold images and texts together, `retrieval` (the usual), `matching` (each
-    pair's scores), `features` (vectors in a file), or either of the others, with captions."""
+    """How to ask and score: `conversation_file` (the usual), `grounding` (boxes in answers),
+    `microworld` (exported scenes, task by task); of models that hold images and texts together,
+    `retrieval` (the usual), `matching` (each pair's scores), `features` (vectors in a file), or
+    `conversation_file` or `microworld`, with captions."""
+    boxes: str | None = None
+    """How boxes are written, for `grounding`: `cogvlm`, `shikra`, `qwen_vl`, ...; as the mixture
+    says, or `isthmus`, when left out."""
     style: str | None = None
     """How the chat template asks, where it knows several ways: `short` or `chat` of `cogvlm_chat`.
     """
@@ -72,9 +80,12 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus eval")
     from isthmus.cli import _eval_pairs
+    from isthmus.cli._eval_data import vet_asked
     from isthmus.cli._model import language_before, open_model
+    from isthmus.cli._recipe import is_mixture
+    from isthmus.data.mixture.file import read_mixture
     from isthmus.data.rendering import check_template
-    from isthmus.data.vetting import encoding_of, vet
+    from isthmus.data.vetting import encoding_of
     from isthmus.evaluation.benchmarks import of_kind
     from isthmus.evaluation.generation import askable
     from isthmus.evaluation.runner import evaluate
@@ -100,12 +111,20 @@ def main(arguments: Sequence[str]) -> None:
         )
     check_unused(options, ["top"], f"{options.model} answers, and finds no images by texts")
     make = cast("Callable[..., Benchmark]", of_kind(options.benchmark or "conversation_file"))
+    is_described = is_mixture(options.data, options.image_root)
+    mixture = read_mixture(options.data) if is_described else None
+    if options.benchmark == "grounding":
+        usual = mixture.asking.boxes if mixture else "isthmus"
+        make = partial(make, boxes=options.boxes or usual)
+    else:
+        check_unused(options, ["boxes"], "boxes are read with --benchmark grounding")
     model, processor = open_model(options.model)
     if options.style is not None:
         check_template(processor, options.style)
-    vetted = vet(
+    vetted = vet_asked(
         options.data,
         root,
+        mixture,
         check=askable(processor, model.config.max_positions),
         about={"tried": "to ask about", **encoding_of(processor, model.config.max_positions)},
         console=shown,

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from random import Random
 from statistics import median
 from types import MappingProxyType
 from typing import Any, final
@@ -150,8 +149,7 @@ def check_dataset(dataset: DataSet, *, console: Console | None = None) -> Checke
         console: where a bar shows how far it is.
     """
     tried = usable(dataset, check=_nothing, about=_ABOUT, console=console)
-    samples = [dataset.told(told, Random(0)) for told in tried.contents.values()]
-    vetted = Vetted(samples=samples, rejected=tried.rejected)
+    vetted = tried.vetted(dataset)
     return Checked(census=_census(vetted, tried.filtered), vetted=vetted)
 
 

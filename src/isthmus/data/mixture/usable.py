@@ -13,7 +13,7 @@ from isthmus.data.faults import Fault, Filtered
 from isthmus.data.mixture.dataset import DataSet
 from isthmus.data.quarantine import Rejected
 from isthmus.data.sample import Sample
-from isthmus.data.vetting import Check, faults_of
+from isthmus.data.vetting import Check, Vetted, faults_of
 
 
 @final
@@ -26,6 +26,11 @@ class Usable:
     rejected: Sequence[Rejected]
     filtered: Mapping[str, int]
     """Rows that are not asked for, by reason."""
+
+    def vetted(self, dataset: DataSet) -> Vetted:
+        """Returns the conversations that the rows make, always the same, and the rejected rows."""
+        samples = [dataset.told(told, Random(0)) for told in self.contents.values()]
+        return Vetted(samples=samples, rejected=self.rejected)
 
 
 def usable(

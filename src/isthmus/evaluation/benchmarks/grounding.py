@@ -1,0 +1,154 @@
+"""Boxes in a file of conversations: where answers say that a thing is, and what they call it.
+
+The last answer of each conversation is the truth, and what it holds tells the task: boxes alone
+(referring expressions), words with boxes (grounded captions, answers with their evidence), or words
+alone (what lies in a box).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import final
+
+from isthmus.data.images import upright_size
+from isthmus.data.sample import Sample
+from isthmus.data.sources import read
+from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for, row_of
+from isthmus.evaluation.metrics import exact_match as words
+from isthmus.evaluation.metrics import phrase_boxes as phrases
+from isthmus.evaluation.metrics.box_accuracy import box_accuracy
+from isthmus.evaluation.requests import Answer, Generate, Request, split_last_answer, unique_ids
+from isthmus.evaluation.scores import SampleRow, Scores, mean_scores
+from isthmus.geometry.box_codecs import BoxText, CellText
+from isthmus.geometry.box_text import convention
+
+VARIANTS = {
+    "box_accuracy": "IoU >= 0.5, boxes paired one to one, unread counts as wrong",
+    "phrase_box_f1": phrases.VARIANT,
+    "exact_match": words.VARIANT,
+}
+"""The metrics with their definitions, in the order of a report."""
+
+
+@final
+class Grounding(Benchmark):
+    """Accuracy at an IoU of 0.5, F1 of phrases with their boxes, and exact match of other answers.
+
+    Paper: CogVLM, arXiv 2311.03079, section 3.2: the four tasks of its grounding model.
+    Differs: what lies in a box is measured by exact match, which spares no synonym.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        image_root: Path,
+        *,
+        samples: Sequence[Sample] | None = None,
+        boxes: str = "isthmus",
+    ) -> None:
+        """Reads the conversations.
+
+        Args:
+            file: of them, or of the mixture that they come from.
+            image_root: Folder that the image paths of the file start from.
+            samples: Those of the file that are asked about; None reads it, and refuses faulty rows.
+            boxes: Convention in which questions, truths and answers write boxes; phrases are found
+                in those of `cogvlm` and `isthmus`.
+
+        Raises:
+            ValueError: there is no conversation, or no such convention.
+        """
+        if samples is None:
+            samples = list(read(file, image_root))
+        if not samples:
+            raise ValueError(f"{file} holds no conversation; expected at least one to score")
+        self._file, written = file, convention(boxes)
+        self._cases = {
+            key: _Case(sample, written)
+            for key, sample in zip(unique_ids(samples), samples, strict=True)
+        }
+
+    @property
+    def name(self) -> str:
+        """The kind, which is the name of the module."""
+        return "grounding"
+
+    @property
+    def headline(self) -> str:
+        """The first of the metrics that some truth is measured by."""
+        held = {name for case in self._cases.values() for name in case.metrics}
+        return next(name for name in VARIANTS if name in held)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The conversations and their pictures."""
+        images = {image: None for case in self._cases.values() for image in case.prompt.images}
+        return (self._file, *images)
+
+    def requests(self, num_tokens: NumTokens) -> list[Request]:
+        """One free answer for each conversation."""
+        room = room_for({case.target for case in self._cases.values()}, num_tokens)
+        return [
+            Generate(id=key, prompt=case.prompt, max_new_tokens=room)
+            for key, case in self._cases.items()
+        ]
+
+    def score(self, answers: Mapping[str, Answer], *, seed: int = 0) -> Scores:
+        """Scores every answer by what its truth holds, and each task by itself where it is named.
+
+        A metric of a task is called `TASK_METRIC`.
+        """
+        rows = tuple(case.row(key, answers[key]) for key, case in self._cases.items())
+        tasks = sorted({row.task for row in rows if row.task})
+        by_task = {f"{t}_{name}": variant for t in tasks for name, variant in VARIANTS.items()}
+        return Scores(metrics=mean_scores(rows, {**VARIANTS, **by_task}, seed=seed), rows=rows)
+
+    def baselines(self) -> dict[str, dict[str, Answer]]:
+        """None: one file does not say where things usually are."""
+        return {}
+
+
+@final
+class _Case:
+    """One conversation with its truth."""
+
+    def __init__(self, sample: Sample, written: BoxText) -> None:
+        self.prompt, self.target = split_last_answer(sample)
+        self.task = sample.task
+        # Of several pictures nobody knows which one a box lies in; one may stand still for a clip.
+        pictures = set(self.prompt.images)
+        self._size = upright_size(self.prompt.images[0]) if len(pictures) == 1 else None
+        self._written = written
+        self.boxes = written.read(self.target, self._size).boxes if self._size else ()
+        told = self._told(self.target)
+        # Words of a box are what stands before it: of boxes alone there are none.
+        self._phrases = told if any(phrase for phrase, _ in told) else []
+        located = ["box_accuracy"] + ["phrase_box_f1"] * bool(self._phrases)
+        self.metrics = located if self.boxes else ["exact_match"]
+
+    def _told(self, text: str) -> list[phrases.PhraseBox]:
+        if self._size is None or not isinstance(self._written, CellText):
+            return []
+        return phrases.phrase_boxes(text, self._size, self._written.digits)
+
+    def row(self, key: str, answer: Answer) -> SampleRow:
+        predicted = self._written.read(answer.text, self._size).boxes if self._size else ()
+        values = {
+            "box_accuracy": lambda: box_accuracy(predicted, self.boxes),
+            "phrase_box_f1": lambda: phrases.phrase_box_f1(self._told(answer.text), self._phrases),
+            "exact_match": lambda: words.exact_match(answer.text, self.target),
+        }
+        scores = {name: values[name]() for name in self.metrics}
+        by_task = {f"{self.task}_{name}": value for name, value in scores.items() if self.task}
+        return row_of(
+            key,
+            answer,
+            task=self.task,
+            prompt=self.prompt,
+            target=self.target,
+            scores={**scores, **by_task},
+            boxes=self.boxes,
+            predicted_boxes=predicted,
+        )
+
+
+BENCHMARK = Grounding
