@@ -76,9 +76,13 @@ def main(options: Options) -> None:
     shard, console = Shard.parse(options.shard), Console(highlight=False, soft_wrap=True)
     run(runs, execute(), shard=shard, console=console)
     finished = [each for each in runs if each.finished]
-    numbers = {"systems": systems(finished), "claims": held(finished)}
+    earlier = {}
     if options.output and options.output.is_file():
-        numbers = beside(numbers, json.loads(options.output.read_text("utf-8")))
+        earlier = json.loads(options.output.read_text("utf-8"))
+    numbers = beside({"systems": systems(finished), "claims": held(finished)}, earlier)
+    if not numbers["systems"]:
+        console.print("There is no table before the blind twin is finished.")
+        return
     console.print(shown(numbers["systems"]))
     for claim in numbers["claims"]:
         console.print(f"{claim['verdict']}: {claim['text']} ({claim['source']})")

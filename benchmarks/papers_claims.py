@@ -46,7 +46,8 @@ class Claim:
     """By which they are held against each other."""
     by: Literal["answers", "perplexity", "steps"] = "answers"
     """Right answers to these tasks; nats for a token of held-out text; or steps of the last stage
-    after which validation is 98 % of what it ends with. Of the last two, fewer are better."""
+    after which validation is 98 % of what the lesser twin ends with. Of the last two, fewer are
+    better."""
     says: Literal["better", "no better"] = "better"
     """`no better`: the first has more of what the paper found to bring nothing."""
 

@@ -37,8 +37,8 @@ def systems(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
         for line in found:
             lines.setdefault(line.name, {})[column] = _cell(line)
     for name, told in lines.items():
-        told.update(_facts([each for each in runs if each.name == name]))
-        told["recipes"] = _digests(name)
+        mine = [each for each in runs if each.name == name]
+        told.update(_facts(mine), recipes=_digests(name), seeds=len(mine))
     return lines
 
 
@@ -53,23 +53,39 @@ def beside(numbers: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, 
 
     Args:
         numbers: of the twins that are finished here.
-        earlier: of the same form. What it has of recipes that have changed is left out.
+        earlier: of the same form, or nothing. What it has of recipes or claims that have changed is
+            left out; what it has of more seeds is kept.
     """
-    lines = {
+    still = {
         name: line
-        for name, line in earlier["systems"].items()
-        if name in known() and line["recipes"] == _digests(name)
+        for name, line in earlier.get("systems", {}).items()
+        if name in known() and line.get("recipes") == _digests(name)
     }
-    lines |= numbers["systems"]
-    texts = {claim["text"]: claim for found in (earlier, numbers) for claim in found["claims"]}
+    lines = _of_more_seeds(still, numbers["systems"])
+    said = [c for c in earlier.get("claims", ()) if {c["better"], c["worse"]} <= set(still)]
+    claims = _of_more_seeds(
+        *({claim["text"]: claim for claim in each} for each in (said, numbers["claims"]))
+    )
     return {
         "systems": dict(sorted(lines.items(), key=lambda one: -one[1]["overall"]["mean"])),
         "claims": [
-            texts[claim.text]
+            claims[claim.text]
             for claim in CLAIMS
-            if claim.text in texts and {claim.better, claim.worse} <= set(lines)
+            if claim.text in claims and _plain(claim).items() <= claims[claim.text].items()
         ],
     }
+
+
+def _of_more_seeds(
+    earlier: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    fewer = [key for key in now if key in earlier and now[key]["seeds"] < earlier[key]["seeds"]]
+    return {**earlier, **{key: line for key, line in now.items() if key not in fewer}}
+
+
+def _plain(claim: Claim) -> dict[str, Any]:
+    """Returns a claim as a file holds it."""
+    return json.loads(json.dumps(asdict(claim)))
 
 
 def _cell(line: Line) -> dict[str, Any]:
@@ -96,7 +112,7 @@ def _facts(runs: Sequence[Run]) -> dict[str, Any]:
         "visual_tokens": _visual_tokens(runs[0].recipe),
         "samples_per_second": fmean(each["result"]["samples_per_second"] for each in told),
         "train_seconds": fmean(each["result"]["train_seconds"] for each in told),
-        "steps_to_nearly_all": _mean([steps_to_nearly_all(each.folder) for each in runs]),
+        "steps_to_nearly_all": fmean(steps_to_nearly_all(each.folder) for each in runs),
         "video": [each["clip_accuracy"] for each in clips],
         "video_majority": [each["clip_accuracy_majority"] for each in clips],
         "text_identical": [each["is_identical"] for each in text],
@@ -111,65 +127,76 @@ def _visual_tokens(recipe: Recipe) -> int:
     return recipe.model.connector.num_tokens((8, 8))
 
 
-def steps_to_nearly_all(folder: Path) -> int | None:
+def steps_to_nearly_all(folder: Path) -> int:
     """Returns the steps of the last stage after which validation is 98 % of what it ends with."""
+    return steps_to(NEARLY * _validated(folder)[-1][1], folder)
+
+
+def steps_to(enough: float, folder: Path) -> int:
+    """Returns the steps of the last stage after which validation is as good as that."""
+    return next(step for step, value in _validated(folder) if value >= enough)
+
+
+def _validated(folder: Path) -> list[tuple[int, float]]:
+    """Returns token accuracy on held-out scenes by the steps of the last stage."""
     lines = [line for line in read_log(folder) if "stage" in line]
-    measured = [line for line in lines if "validation_token_accuracy" in line]
-    if not measured:
-        return None
-    name = measured[-1]["stage"]
-    stage = [line for line in measured if line["stage"] == name]
-    enough = NEARLY * stage[-1]["validation_token_accuracy"]
-    start = max((line["step"] for line in lines if line["stage"] != name), default=0)
-    reached = next(line for line in stage if line["validation_token_accuracy"] >= enough)
-    return reached["step"] - start
-
-
-def _mean(values: Sequence[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    last = lines[-1]["stage"]
+    start = max((line["step"] for line in lines if line["stage"] != last), default=0)
+    key = "validation_token_accuracy"
+    return [
+        (line["step"] - start, line[key]) for line in lines if line["stage"] == last and key in line
+    ]
 
 
 def held(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Returns each claim whose twins are finished, with the difference that was found."""
-    names = {each.name for each in runs}
-    return [_held(claim, runs) for claim in CLAIMS if {claim.better, claim.worse} <= names]
+    """Returns each claim whose twins share a seed, with the difference that was found."""
+    found = []
+    for claim in CLAIMS:
+        seeds = [{r.recipe.seed for r in runs if r.name == n} for n in (claim.better, claim.worse)]
+        both = seeds[0] & seeds[1]
+        pair = [r for r in runs if r.name in (claim.better, claim.worse) and r.recipe.seed in both]
+        if pair:
+            found.append(_held(claim, pair))
+    return found
 
 
 def _held(claim: Claim, runs: Sequence[Run]) -> dict[str, Any]:
-    pair = [each for each in runs if each.name in (claim.better, claim.worse)]
-    found = _in_answers(claim, pair) if claim.by == "answers" else _in_fewer(claim, pair)
-    return {**asdict(claim), "difference": found, "verdict": verdict(claim, found["over_seeds"])}
-
-
-def _in_answers(claim: Claim, runs: Sequence[Run]) -> dict[str, Any]:
-    table = tabulate(runs, metric="score", reference=claim.worse, tasks=claim.tasks)
-    (found,) = (line.difference for line in table.lines if line.name == claim.better)
-    assert found is not None
-    return asdict(found)
-
-
-def _in_fewer(claim: Claim, runs: Sequence[Run]) -> dict[str, Any]:
-    """Returns by how many steps or nats the worse of a pair has more, seed by seed."""
-    measure = steps_to_nearly_all if claim.by == "steps" else _nats
-    found: dict[int, dict[str, float]] = {}
-    for each in runs:
-        value = measure(each.folder)
-        if value is not None:
-            found.setdefault(each.recipe.seed, {})[each.name] = value
-    apart = [of[claim.worse] - of[claim.better] for of in found.values() if len(of) == 2]
-    interval = student_interval(apart)
+    if claim.by == "answers":
+        table = tabulate(runs, metric="score", reference=claim.worse, tasks=claim.tasks)
+        (apart,) = (line.difference for line in table.lines if line.name == claim.better)
+        assert apart is not None
+        found = asdict(apart)
+    else:
+        by_seed = [_apart(claim, [r for r in runs if r.recipe.seed == s]) for s in _seeds(runs)]
+        interval = student_interval(by_seed)
+        found = {"value": fmean(by_seed), "over_seeds": interval and asdict(interval)}
     return {
-        "value": fmean(apart),
-        "over_seeds": interval and asdict(interval),
-        "seeds": len(apart),
+        **_plain(claim),
+        "seeds": len(_seeds(runs)),
+        "difference": found,
+        "verdict": verdict(claim, found["over_seeds"]),
     }
 
 
-def _nats(folder: Path) -> float | None:
+def _seeds(runs: Sequence[Run]) -> list[int]:
+    return sorted({each.recipe.seed for each in runs})
+
+
+def _apart(claim: Claim, runs: Sequence[Run]) -> float:
+    """Returns by how many steps or nats the worse of two runs has more."""
+    folders = {each.name: each.folder for each in runs}
+    worse, better = folders[claim.worse], folders[claim.better]
+    if claim.by == "perplexity":
+        return _nats(worse) - _nats(better)
+    # Both are to reach the same: what stops early at little has not learned faster.
+    enough = NEARLY * min(_validated(each)[-1][1] for each in (worse, better))
+    return steps_to(enough, worse) - steps_to(enough, better)
+
+
+def _nats(folder: Path) -> float:
     """Returns the nats that a token of held-out text costs."""
-    found = json.loads((folder / results.RESULTS_FILE).read_text("utf-8"))["text_ability"]
-    return math.log(found["perplexity"]) if found else None
+    found = json.loads((folder / results.RESULTS_FILE).read_text("utf-8"))
+    return math.log(found["text_ability"]["perplexity"])
 
 
 def verdict(claim: Claim, interval: Mapping[str, float] | None) -> str:
@@ -195,7 +222,7 @@ def shown(table: Mapping[str, Mapping[str, Any]]) -> Table:
     for name in ("twin", *columns, *others):
         drawn.add_column(name, justify="left" if name == "twin" else "right")
     for name, line in table.items():
-        over, steps = line["overall"]["over_blind"], line["steps_to_nearly_all"]
+        over = line["overall"]["over_blind"]
         drawn.add_row(
             name,
             *(f"{100 * line[column]['mean']:.1f}" for column in columns),
@@ -204,6 +231,6 @@ def shown(table: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{line['trainable']:,}",
             str(line["visual_tokens"]),
             f"{line['samples_per_second']:.0f}",
-            "" if steps is None else f"{steps:.0f}",
+            f"{line['steps_to_nearly_all']:.0f}",
         )
     return drawn

@@ -140,34 +140,29 @@ def papers(numbers: Numbers) -> str:
     heads += ["98 % after", "perplexity of text", "text logits"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, line in systems.items():
-        over, clips, steps = (
-            line["overall"]["over_blind"],
-            line["video"],
-            line["steps_to_nearly_all"],
-        )
+        over, clips = line["overall"]["over_blind"], line["video"]
         cells = [name.replace("_", " "), *(f"{100 * line[each]['mean']:.1f}" for each in scores)]
         cells += ["" if over is None else f"{100 * over['value']:+.1f}"]
         cells += [f"{100 * fmean(clips):.1f}" if clips else ""]
         cells += [f"{line['trainable']:,}", str(line["visual_tokens"])]
-        cells += [
-            f"{line['samples_per_second']:.0f}",
-            "" if steps is None else f"{steps:.0f} steps",
-        ]
+        cells += [f"{line['samples_per_second']:.0f}", f"{line['steps_to_nearly_all']:.0f} steps"]
         cells += [f"{fmean(line['perplexity']):.1f}" if line["perplexity"] else ""]
-        cells += ["as before" if all(line["text_identical"] or [False]) else "others"]
+        same = line["text_identical"]
+        cells += ["" if not same else "as before" if all(same) else "others"]
         lines.append(f"| {' | '.join(cells)} |")
     if any(line["video"] for line in systems.values()):
         lines.append(_of_clips(systems))
-    lines += ["", "| claim | source | found | difference | over seeds |", "|---" * 5 + "|"]
+    lines += ["", "| claim | source | twins | found | difference | over seeds |", "|---" * 6 + "|"]
     for claim in claims:
         apart, form = claim["difference"], _FORMS[claim["by"]]
-        cells = [claim["text"], claim["source"], claim["verdict"], form(apart["value"])]
+        twins = " and ".join(claim[side].replace("_", " ") for side in ("better", "worse"))
+        cells = [claim["text"], claim["source"], twins, claim["verdict"], form(apart["value"])]
         ends = apart["over_seeds"]
         cells += [f"{form(ends['low'])} to {form(ends['high'])}" if ends else ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + (
         "\n\nRight answers in percent, with 95 % intervals over seeds; a difference is by how much "
-        f"the twin that the paper calls better is better. On {_machine(numbers)}."
+        f"the first of two twins is better than the second. On {_machine(numbers)}."
     )
 
 
@@ -188,8 +183,10 @@ def of_family(numbers: Numbers, family: str) -> Numbers:
     systems = {
         name: line
         for name, line in numbers["systems"].items()
-        if name in named or name.startswith((family, "blind"))
+        if name in named or name == "blind" or name.startswith(family)
     }
+    if any(line["video"] for line in systems.values()):
+        systems |= {n: line for n, line in numbers["systems"].items() if n == "blind_clips"}
     return {**numbers, "systems": systems, "claims": claims}
 
 

@@ -1,12 +1,14 @@
 """The papers side by side: every twin exists, and intervals are read as they are said to be."""
 
 import json
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import papers, papers_claims
+from benchmarks import papers, papers_claims, papers_table
 from benchmarks.papers import runs_of
 from benchmarks.papers_claims import (
     BLIND,
@@ -19,11 +21,18 @@ from benchmarks.papers_claims import (
     known,
     twin,
 )
-from benchmarks.papers_table import beside, held, steps_to_nearly_all, systems, verdict
+from benchmarks.papers_table import (
+    beside,
+    held,
+    steps_to,
+    steps_to_nearly_all,
+    systems,
+    verdict,
+)
 from isthmus import recipes
 from isthmus.evaluation.benchmarks.microworld import TEXT_TASKS, VQA_TASKS
 from isthmus.recipes.microworld._shared import TASKS
-from isthmus.study.run import run
+from isthmus.study.run import Run, run
 from isthmus.training.log import RunLog
 from tests.recipes.test_recipes import short
 
@@ -69,10 +78,48 @@ def test_steps_are_counted_from_the_beginning_of_the_last_stage(tmp_path: Path) 
             told = {"stage": "second", "validation_token_accuracy": value}
             log.scalars(step, told)
     assert steps_to_nearly_all(tmp_path) == 4  # 0.79 of 0.8 is more than 98 %
-    (tmp_path / "none").mkdir()
-    with RunLog(tmp_path / "none", resumed_from=None) as log:
-        log.scalars(1, {"stage": "first", "loss": 1.0})
-    assert steps_to_nearly_all(tmp_path / "none") is None
+    assert steps_to(0.795, tmp_path) == 6
+
+
+def test_of_steps_both_are_to_reach_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finished(name: str, seed: int, *accuracies: float) -> Run:
+        recipe = replace(twin(name), seed=seed)
+        run = Run(name=name, recipe=recipe, folder=tmp_path / f"{name}-{seed}")
+        run.folder.mkdir()
+        with RunLog(run.folder, resumed_from=None) as log:
+            for number, value in enumerate(accuracies, start=1):
+                told = {"stage": "last", "validation_token_accuracy": value}
+                log.scalars(50 * number, told)
+        return run
+
+    runs = [
+        # It is there at once, with little: the other had as much in no more steps.
+        *(finished("vadapter", 0, 0.5, 0.5), finished("vadapter_perceiver", 0, 0.6, 0.9)),
+        *(finished("vadapter", 1, 0.9, 0.9), finished("vadapter_perceiver", 1, 0.6, 0.9)),
+        finished("vadapter", 2, 0.9, 0.9),
+    ]
+    only = [claim for claim in CLAIMS if claim.by == "steps"]
+    monkeypatch.setattr(papers_table, "CLAIMS", only)
+    (found,) = held(runs)
+    assert found["difference"]["value"] == (0 + 50) / 2
+    assert found["seeds"] == 2
+    assert held(runs[-1:]) == []
+
+
+def test_forgetting_is_told_in_nats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only = [claim for claim in CLAIMS if claim.by == "perplexity"]
+    monkeypatch.setattr(papers_table, "CLAIMS", only)
+    runs = []
+    for name, perplexity in (("cogvlm", 20.0), ("cogvlm_language_model", 50.0)):
+        runs.append(Run(name=name, recipe=twin(name), folder=tmp_path / name))
+        runs[-1].folder.mkdir()
+        told = json.dumps({"text_ability": {"perplexity": perplexity}})
+        (runs[-1].folder / "results.json").write_text(told)
+    (found,) = held(runs)
+    assert found["difference"]["value"] == pytest.approx(math.log(2.5))
+    assert (found["seeds"], found["verdict"]) == (1, "not shown")
 
 
 def test_what_starts_from_a_first_stage_starts_from_that_of_its_seed(tmp_path: Path) -> None:
@@ -87,36 +134,45 @@ def test_what_starts_from_a_first_stage_starts_from_that_of_its_seed(tmp_path: P
 
 
 def test_an_earlier_file_fills_in_what_still_holds() -> None:
-    def line(name: str, mean: float) -> dict[str, Any]:
-        return {"overall": {"mean": mean}, "recipes": [twin(name).digest()]}
+    def line(name: str, mean: float, seeds: int = 3) -> dict[str, Any]:
+        return {"overall": {"mean": mean}, "recipes": [twin(name).digest()], "seeds": seeds}
 
     def claim(better: str, worse: str, verdict: str) -> dict[str, Any]:
         (one,) = (each for each in CLAIMS if (each.better, each.worse) == (better, worse))
-        return {"text": one.text, "better": better, "worse": worse, "verdict": verdict}
+        plain = json.loads(json.dumps(asdict(one)))
+        return {**plain, "verdict": verdict, "seeds": 3}
 
     earlier = {
         "systems": {
-            "prismatic": line("prismatic", 0.5),
+            **{name: line(name, 0.5) for name in ("prismatic", "llava_1_5", "prismatic_base")},
             BLIND: line(BLIND, 0.2),
+            "cogvlm": line("cogvlm", 0.7),
             "cogvlm_ema": {**line("cogvlm_ema", 0.7), "recipes": ["of another length"]},
-            "gone": {"overall": {"mean": 0.1}, "recipes": []},
+            "gone": {**line(BLIND, 0.1), "recipes": []},
         },
         "claims": [
             claim("llava_1_5", "prismatic", "kept"),
             claim("cogvlm_ema", "cogvlm", "of a recipe that changed"),
-            claim("prismatic", "prismatic_vit", "measured before"),
+            claim("prismatic", "prismatic_vit", "of a twin that is not there"),
+            {**claim("prismatic", "prismatic_base", "said otherwise"), "says": "better"},
         ],
     }
     now = {
         "systems": {
-            name: line(name, 0.6) for name in ("prismatic_vit", "llava_1_5", "prismatic", "cogvlm")
+            **{name: line(name, 0.6) for name in ("prismatic_vit", "cogvlm_ema")},
+            "prismatic": line("prismatic", 0.55),
+            "cogvlm": line("cogvlm", 0.9, seeds=1),
         },
         "claims": [claim("prismatic", "prismatic_vit", "measured now")],
     }
     found = beside(now, earlier)
-    assert list(found["systems"]) == ["prismatic", "prismatic_vit", "llava_1_5", "cogvlm", BLIND]
-    assert found["systems"]["prismatic"]["overall"]["mean"] == 0.6
+    means = {name: one["overall"]["mean"] for name, one in found["systems"].items()}
+    assert list(means.items()) == [
+        *(("cogvlm", 0.7), ("prismatic_vit", 0.6), ("cogvlm_ema", 0.6), ("prismatic", 0.55)),
+        *(("llava_1_5", 0.5), ("prismatic_base", 0.5), (BLIND, 0.2)),
+    ]
     assert [each["verdict"] for each in found["claims"]] == ["kept", "measured now"]
+    assert beside(now, {})["claims"] == now["claims"]
 
 
 @pytest.mark.slow
@@ -141,11 +197,11 @@ def test_a_small_study_from_twins_to_verdicts(
     assert len(table["vadapter"]["video"]) == 2
     assert len(table[BLIND_CLIPS]["video"]) == 2
     assert table["cogvlm"]["video"] == []
-    assert table["vadapter"]["steps_to_nearly_all"] is not None
+    assert table["vadapter"]["steps_to_nearly_all"] > 0
     claims = {claim["by"]: claim for claim in held(runs)}
     assert set(claims) == {"answers", "steps"}
     for claim in claims.values():
         assert (claim["better"], claim["worse"]) == ("vadapter", "vadapter_perceiver")
-        assert claim["difference"]["seeds"] == 2
+        assert claim["seeds"] == 2
         assert claim["verdict"] in ("confirmed", "reversed", "not shown")
     json.dumps(table)

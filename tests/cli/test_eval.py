@@ -73,7 +73,9 @@ def test_users_names_are_printed_as_they_are(
     assert f"\n{cut} answers were cut off; --max-new-tokens" in said
 
 
-def test_the_data_sets_of_a_mixture_are_its_tasks(world: World, tmp_path: Path) -> None:
+def test_the_data_sets_of_a_mixture_are_its_tasks(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = json_lines(world.data)[:3]
     for row in rows:
         row["messages"] = [
@@ -92,6 +94,9 @@ def test_the_data_sets_of_a_mixture_are_its_tasks(world: World, tmp_path: Path) 
     assert found["where_box_accuracy"] == found["box_accuracy"] == 0
     (sample, *_) = json_lines(tmp_path / "out" / "samples.jsonl")
     assert sample["boxes"]  # of the truth, as the mixture says that boxes are written
+    other = [*words, "--benchmark", "grounding", "--boxes", "shikra"]
+    refusal = "the mixture writes boxes as cogvlm, and --boxes is shikra"
+    assert refusal in one_line_refusal(other, capsys)
 
 
 def test_boxes_that_nothing_reads_are_refused(

@@ -11,7 +11,9 @@ from isthmus import IsthmusForConditionalGeneration, IsthmusProcessor
 from isthmus.axes import Patches
 from isthmus.cli.chat import Conversation
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
-from isthmus.data.sample import ImagePart, Message, Text
+from isthmus.data.faults import Fault
+from isthmus.data.sample import ImagePart, Message, Sample, Text
+from isthmus.evaluation.generation import askable
 from isthmus.evaluation.requests import Choose, Prompt
 from isthmus.evaluation.runner import answer
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
@@ -85,6 +87,17 @@ def test_a_lone_picture_stands_still_where_it_is_asked_about(built: Any, tmp_pat
         return answer(model, processor, [asked])["a"].log_likelihoods
 
     assert told(0) == told(0, 0) != told(0, 1)
+    question = Message("user", (ImagePart(), Text("what")))
+    sample = Sample(
+        id="a",
+        messages=(question, Message("assistant", (Text("a"),))),
+        images=(tmp_path / "0.png",),
+    )
+    length = len(Prompt(messages=(question,), images=sample.images).encode(processor, "a"))
+    least = length + model.config.num_placeholders + 1  # a second frame, and an answer
+    askable(processor, least, FRAMES)(sample)
+    with pytest.raises(Fault, match=f"the prompt has {least - 1} tokens"):
+        askable(processor, least - 1, FRAMES)(sample)
     talk = Conversation(model=model, processor=processor, max_new_tokens=2)
     talk.waiting.append(tiny_image(0))
     talk.ask("what")

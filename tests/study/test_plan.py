@@ -188,6 +188,34 @@ def test_each_device_holds_a_part_of_what_is_shared_out() -> None:
     assert four.peak_memory_gb < on_devices(4, sharded=False).peak_memory_gb - moments / 2
 
 
+def test_all_but_the_layers_is_there_whole() -> None:
+    (stage,) = QUICK.stages
+    alone = replace(QUICK, stages=(replace(stage, train=stage.train[:1]),))
+    apart, whole = (
+        plan(alone, device_of("a100"), Assumed(sharded=sharded)).stages[0]
+        for sharded in (True, False)
+    )
+    outside = 4 * (apart.parameters["vision_tower"] + apart.parameters["connector"]) / 1e9
+    inside = 4 * apart.parameters["language_model"] / 1e9
+    assert outside < apart.peak_memory_gb - whole.peak_memory_gb < outside + inside
+
+
+@pytest.mark.parametrize("sharded", first_now([True, False]))
+def test_gradients_stay_whole_until_their_last_piece(sharded: bool) -> None:
+    (stage,) = QUICK.stages
+    pieces = replace(stage.schedule, batch_size=16, accumulation=2)
+    recipe = replace(QUICK, stages=(replace(stage, schedule=pieces, dtype="float32"),))
+    whole = replace(QUICK, stages=(replace(stage, dtype="float32"),))
+    found, at_once = (
+        plan(each, device_of("a100"), Assumed(sharded=sharded)).stages[0]
+        for each in (recipe, whole)
+    )
+    # The most is alive with the loss, before the first gradient of a step.
+    gradients = 4 * sum(found.trained.values()) / 1e9
+    apart = found.peak_memory_gb - at_once.peak_memory_gb
+    assert apart == pytest.approx(gradients, rel=0.02)
+
+
 def test_what_has_no_language_model_cannot_be_sharded() -> None:
     recipe = recipes.resolve("microworld.blip2_alignment")
     with pytest.raises(ValueError, match="'alignment' cannot be sharded"):

@@ -81,13 +81,15 @@ def test_the_papers_are_a_line_for_each_twin_and_each_claim() -> None:
         "text_identical": [True, True],
         "video_majority": [0.125, 0.25],
     }
-    blind = {**line, "overall": {**score, "over_blind": None}, "steps_to_nearly_all": None}
-    blind |= {"video": [], "video_majority": [], "text_identical": [False, True]}
+    blind = {**line, "overall": {**score, "over_blind": None}, "text_identical": [False, True]}
+    blind |= {"video": [], "video_majority": []}
     claim = {
         "text": "more is more",
         "source": "a table",
         "verdict": "not shown",
         "by": "answers",
+        "better": "a_twin",
+        "worse": "blind",
         "difference": {"value": 0.125, "over_seeds": ends},
     }
     faster = {"by": "steps", "difference": {"value": 40.0, "over_seeds": None}}
@@ -96,21 +98,25 @@ def test_the_papers_are_a_line_for_each_twin_and_each_claim() -> None:
     page = papers({**MACHINE, "systems": {"blind": blind, "a_twin": line}, "claims": claims})
     cost = "12,345 | 16 | 12 | 40 steps | 21.8 | as before |"
     assert f"| a twin | 50.0 | 25.0 | +12.5 | 37.5 | {cost}" in page
-    assert "| blind | 50.0 | 25.0 |  |  | 12,345 | 16 | 12 |  | 21.8 | others |" in page
+    assert "| blind | 50.0 | 25.0 |  |  | 12,345 | 16 | 12 | 40 steps | 21.8 | others |" in page
     assert "right for 18.8 % of clips" in page
-    assert "| more is more | a table | not shown | +12.5 | -1.0 to +25.0 |" in page
+    assert (
+        "| more is more | a table | a twin and blind | not shown | +12.5 | -1.0 to +25.0 |" in page
+    )
     assert "| not shown | +40 steps |  |" in page
     assert "| not shown | +0.95 nats | -0.01 nats to +0.25 nats |" in page
 
 
 def test_a_paper_has_its_own_twins_and_claims_beside_the_blind_one() -> None:
     claims = [{"better": "cogvlm", "worse": "llava"}, {"better": "vadapter", "worse": "llava"}]
-    names = ("blind", "cogvlm", "cogvlm_ema", "vadapter", "llava")
-    twins: dict[str, object] = {name: {} for name in names}
+    names = ("blind", "blind_clips", "cogvlm", "cogvlm_ema", "vadapter", "llava")
+    twins = {name: {"video": [0.5] if name == "vadapter" else []} for name in names}
     found = of_family({**MACHINE, "systems": twins, "claims": claims}, "cogvlm")
     assert list(found["systems"]) == ["blind", "cogvlm", "cogvlm_ema", "llava"]
     assert found["claims"] == claims[:1]
     assert found["command"] == "c"
+    with_clips = of_family({**MACHINE, "systems": twins, "claims": claims}, "vadapter")
+    assert set(with_clips["systems"]) == {"blind", "blind_clips", "vadapter", "llava"}
 
 
 def test_a_mixture_is_a_line_beside_what_it_is_held_against() -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from isthmus import kinds
 from isthmus.cli._console import plain
 from isthmus.cli._model import open_alignment
+from isthmus.cli._recipe import is_mixture
 from isthmus.data.vetting import vet
 from isthmus.evaluation import benchmarks
 from isthmus.evaluation.pairs_runner import TOP, PairTask, evaluate_matching, evaluate_retrieval
@@ -44,7 +45,7 @@ def run(options: "Options") -> None:
     from isthmus.cli.eval import report
 
     kind = options.benchmark or "retrieval"
-    known = [*OWN, *kinds.names(benchmarks.__name__)]
+    known = [*OWN, *(kind for kind in kinds.names(benchmarks.__name__) if kind != "grounding")]
     if kind not in known:
         raise ValueError(kinds.unknown(kind, known, what="benchmark"))
     unused = ("style", "boxes", *OWN.get(kind, ("top",)))
@@ -54,6 +55,11 @@ def run(options: "Options") -> None:
         raise ValueError(
             f"{options.model} holds images and texts together; without images there is nothing to "
             "measure: leave out --blind"
+        )
+    if is_mixture(options.data, options.image_root):
+        raise ValueError(
+            f"{options.data} describes a mixture, and {options.model} holds images and texts "
+            "together, for which pairs are read from one file; name a file of captions"
         )
     root = options.data.parent if options.image_root is None else options.image_root
     shown = plain() if plain().is_terminal else None

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="isthmus eval")
     from isthmus.cli import _eval_pairs
-    from isthmus.cli._eval_data import vet_asked
+    from isthmus.cli._eval_data import vet_asked, written_boxes
     from isthmus.cli._model import language_before, open_model
     from isthmus.cli._recipe import is_mixture
     from isthmus.data.mixture.file import read_mixture
@@ -114,23 +114,23 @@ def main(arguments: Sequence[str]) -> None:
     is_described = is_mixture(options.data, options.image_root)
     mixture = read_mixture(options.data) if is_described else None
     if options.benchmark == "grounding":
-        usual = mixture.asking.boxes if mixture else "isthmus"
-        make = partial(make, boxes=options.boxes or usual)
+        make = partial(make, boxes=written_boxes(mixture, options.boxes))
     else:
         check_unused(options, ["boxes"], "boxes are read with --benchmark grounding")
     model, processor = open_model(options.model)
     if options.style is not None:
         check_template(processor, options.style)
+    longest, frames = model.config.max_positions, model.config.clip_frames
     vetted = vet_asked(
         options.data,
         root,
         mixture,
-        check=askable(processor, model.config.max_positions),
-        about={"tried": "to ask about", **encoding_of(processor, model.config.max_positions)},
+        check=askable(processor, longest, frames),
+        about={"tried": "to ask", "frames": frames, **encoding_of(processor, longest)},
+        max_bad_share=options.max_bad_share,
+        output=options.output,
         console=shown,
     )
-    vetted.write(options.output)
-    vetted.check_share(options.max_bad_share)
     asked = [sample.styled(options.style) for sample in vetted.samples]
     benchmark = make(options.data, root, samples=asked)
     result = evaluate(

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
         plain().print(
             f"{most:.1f} GB are more than the {device.memory_gb:g} GB of the device: raise "
             "accumulation, set gradient_checkpointing, train low-rank updates, or share the "
-            "weights out over several devices (--sharded)"
+            "weights out over more devices (--sharded)"
         )
 
 

@@ -87,8 +87,8 @@ def whole_clips(
 ) -> tuple[list[Message], list[ImageT]]:
     """Returns turns and their images as a model takes them that reads frames of clips.
 
-    Images of a turn that make whole clips are their frames; any others stand still, each for the
-    length of a clip.
+    A turn's only image stands still for the length of a clip. Several are frames, whether they make
+    whole clips or not.
 
     Args:
         messages: in order.
@@ -98,7 +98,7 @@ def whole_clips(
     left, told, shown = iter(images), [], []
     for message in messages:
         mine = list(islice(left, message.num_images))
-        times = num_frames if len(mine) % num_frames else 1
+        times = num_frames if len(mine) == 1 else 1
         shown += [image for image in mine for _ in range(times)]
         parts = ((part,) * (times if isinstance(part, ImagePart) else 1) for part in message.parts)
         told.append(replace(message, parts=tuple(chain.from_iterable(parts))))

@@ -5,9 +5,11 @@ whole set, since some (CIDEr, F1, the ranks of a retrieval) are no mean over sam
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from isthmus.data.sample import Sample
+from isthmus.data.sources import read
 from isthmus.evaluation.requests import Answer, Prompt, Request
 from isthmus.evaluation.scores import SampleRow, Scores
 from isthmus.geometry.boxes import Box
@@ -65,6 +67,28 @@ def room_for(targets: Iterable[str], num_tokens: NumTokens) -> int:
     One limit for many requests tells nothing about the answer to any of them.
     """
     return max(map(num_tokens, targets)) + SLACK
+
+
+def samples_of(file: Path, image_root: Path, samples: Sequence[Sample] | None) -> Sequence[Sample]:
+    """Returns the samples of a file that are asked about.
+
+    Args:
+        file: data file.
+        image_root: Folder that the image paths of the file start from.
+        samples: Those of the file, if they were read; None reads it, and refuses faulty rows.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = list(read(file, image_root)) if samples is None else samples
+    if not found:
+        raise ValueError(f"{file} holds no conversation; expected at least one to score")
+    return found
+
+
+def files_of(file: Path, prompts: Iterable[Prompt]) -> tuple[Path, ...]:
+    """Returns a data file and the pictures of what is asked of it, each once."""
+    return (file, *dict.fromkeys(image for prompt in prompts for image in prompt.images))
 
 
 def row_of(

@@ -58,12 +58,19 @@ def batches(
     ]
 
 
-def askable(processor: Processor, max_positions: int | None) -> Check:
-    """Returns what tries whether the last answer of a sample can be asked for."""
+def askable(processor: Processor, max_positions: int | None, num_frames: int = 1) -> Check:
+    """Returns what tries whether the last answer of a sample can be asked for.
+
+    Args:
+        processor: of the model that is asked.
+        max_positions: that it reads.
+        num_frames: of the clips that it reads.
+    """
 
     def check(sample: Sample) -> None:
         prompt, _ = split_last_answer(sample)
-        room_after(prompt.encode(processor, sample.id), max_positions, processor, sample.id)
+        ids = prompt.as_clips(num_frames).encode(processor, sample.id)
+        room_after(ids, max_positions, processor, sample.id)
 
     return check
 

@@ -252,6 +252,7 @@ def _flops(trainee: Trainee, stage: Stage, batch: Batch) -> float:
     recomputed = recomputed_layers(trainee, enabled=stage.gradient_checkpointing)
     with Shapes(), _counting() as counter, sdpa_kernel(SDPBackend.MATH), recomputed:
         _step(trainee, batch)
+    trainee.zero_grad()
     return counter.get_total_flops()
 
 
@@ -262,13 +263,17 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> i
     kept = sum(_kept_beside(stage) * 4 * p.numel() for p in learned)
     whole = sum(each.numel() * each.element_size() for each in weights)
     half = getattr(torch, stage.dtype) if stage.dtype != "float32" else None
+    if assumed.sharded:
+        whole = (whole + kept + 4 * sum(p.numel() for p in learned)) // assumed.devices
+        kept = _gathered(trainee, stage)
     # Autocast does not know shapes: weights in half precision compute the same activations.
     if half is not None:
         trainee.to(half)
-    gathered = _gathered(trainee, stage) if assumed.sharded else 0
-    if assumed.sharded:
-        for weight in (p for p in trainee.parameters() if p.requires_grad):
-            weight.register_post_accumulate_grad_hook(_hand_on)
+    in_pieces = stage.schedule.accumulation > 1
+    if assumed.sharded and not in_pieces:
+        for layer in gathered_alone(trainee.model.model.language_model):
+            for weight in (p for p in layer.parameters() if p.requires_grad):
+                weight.register_post_accumulate_grad_hook(_hand_on)
     shapes = Shapes([*trainee.parameters(), *trainee.buffers()])
     begun = shapes.bytes
     with (
@@ -276,18 +281,17 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> i
         fused_attention(),
         recomputed_layers(trainee, enabled=stage.gradient_checkpointing),
     ):
-        _step(trainee, batch)
+        for _ in range(2 if in_pieces else 1):  # the second meets gradients of the first
+            _step(trainee, batch)
+    trainee.zero_grad()
     trainee.float()
-    computed = shapes.most_bytes - begun
-    if assumed.sharded:
-        gradients = sum(4 * p.numel() for p in learned)
-        return (whole + kept + gradients) // assumed.devices + gathered + computed
-    copies = 0 if half is None else sum(p.numel() * half.itemsize for p in learned)
-    return whole + kept + copies + computed
+    # Autocast keeps what it made of a weight up to its gradient, which is in float32.
+    copies = 0 if half is None else 4 if in_pieces else half.itemsize
+    return whole + kept + copies * sum(p.numel() for p in learned) + shapes.most_bytes - begun
 
 
 def _hand_on(weight: Tensor) -> None:
-    """Drops a gradient that is whole: each device keeps its part of it."""
+    """Drops a gradient that is whole: of a layer's, each device keeps its part at once."""
     weight.grad = None
 
 
@@ -299,7 +303,7 @@ def _gathered(trainee: Trainee, stage: Stage) -> int:
             "language model, and a model that holds images and texts together has none"
         )
     layers = [_num_bytes(layer) for layer in gathered_alone(trainee.model.model.language_model)]
-    return _num_bytes(trainee) - sum(layers) + 2 * max(layers)
+    return _num_bytes(trainee) - sum(layers) + 2 * max(layers, default=0)
 
 
 def _num_bytes(module: torch.nn.Module) -> int:
@@ -310,7 +314,6 @@ def _step(trainee: Trainee, batch: Batch) -> None:
     total, _, _ = trainee(batch, [1.0] * len(trainee.weights))
     if total.requires_grad:
         total.backward()
-    trainee.zero_grad()
 
 
 def _batch(model: Any, stage: Stage, size: int, assumed: Assumed, states: tuple[int, int]) -> Batch:

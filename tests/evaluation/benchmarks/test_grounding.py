@@ -1,10 +1,13 @@
 """What an answer's truth holds tells how it is scored: boxes, words with boxes, or words."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from isthmus.data.sample import ImagePart, Sample
+from isthmus.data.sources import read
 from isthmus.evaluation.benchmarks import of_kind
 from isthmus.evaluation.benchmarks.grounding import Grounding
 from isthmus.evaluation.requests import Answer
@@ -67,6 +70,34 @@ def test_boxes_are_read_as_they_are_written(tmp_path: Path) -> None:
 
 def test_words_alone_are_the_headline_where_no_truth_has_a_box(tmp_path: Path) -> None:
     assert asked(tmp_path, ("", REGION, "a dog")).headline == "exact_match"
+
+
+def test_boxes_that_cannot_be_read_or_placed_are_refused(tmp_path: Path) -> None:
+    of_cogvlm = ("", REFERRING, "[[000,000,500,999]]")
+    with pytest.raises(ValueError, match=r"0: .* 1 boxes that are not written as isthmus writes"):
+        asked(tmp_path, of_cogvlm)
+    with pytest.raises(ValueError, match="resized"):
+        asked(tmp_path, of_cogvlm, boxes="qwen2_5_vl")
+    where = asked(tmp_path, ("", REFERRING, "[[00,00,49,99]]"))
+    (sample,) = read(tmp_path / "asked.jsonl", tmp_path)
+    still = shown_twice(sample, sample.images[0])
+    again = Grounding(where.files[0], tmp_path, samples=[still])
+    assert answered(again, "[[00,00,49,99]]") == {"box_accuracy": 1.0}
+    tiny_image(seed=1).save(tmp_path / "1.png")
+    with pytest.raises(ValueError, match="and 2 pictures"):
+        Grounding(where.files[0], tmp_path, samples=[shown_twice(sample, tmp_path / "1.png")])
+
+
+def shown_twice(sample: Sample, other: Path) -> Sample:
+    question, answer = sample.messages
+    asked = replace(question, parts=(ImagePart(), *question.parts))
+    return replace(sample, messages=(asked, answer), images=(*sample.images, other))
+
+
+def test_what_cannot_be_read_of_an_answer_counts_as_such(tmp_path: Path) -> None:
+    benchmark = asked(tmp_path, ("", REFERRING, "[[00,00,49,99]]"))
+    (row,) = benchmark.score({"0": Answer(id="0", text="[[00,00,49,99;]] [[7]]")}).rows
+    assert not row.parsed
 
 
 def test_it_is_found_by_its_name_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:

@@ -7,8 +7,14 @@ from typing import final
 
 from isthmus.data.images import upright_size
 from isthmus.data.sample import Sample
-from isthmus.data.sources import read
-from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for, row_of
+from isthmus.evaluation.benchmark import (
+    Benchmark,
+    NumTokens,
+    files_of,
+    room_for,
+    row_of,
+    samples_of,
+)
 from isthmus.evaluation.metrics.exact_match import VARIANT, exact_match
 from isthmus.evaluation.requests import Answer, Generate, Request, split_last_answer, unique_ids
 from isthmus.evaluation.scores import SampleRow, Scores, mean_scores
@@ -36,13 +42,9 @@ class ConversationFile(Benchmark):
             image_root: Folder that the image paths of the file start from.
             samples: Those of the file that are asked about; None reads it, and refuses faulty rows.
         """
-        if samples is None:
-            samples = list(read(file, image_root))
-        if not samples:
-            raise ValueError(f"{file} holds no conversation; expected at least one to score")
-        self._file = file
+        asked, self._file = samples_of(file, image_root, samples), file
         self._cases = {
-            key: _Case(sample) for key, sample in zip(unique_ids(samples), samples, strict=True)
+            key: _Case(sample) for key, sample in zip(unique_ids(asked), asked, strict=True)
         }
 
     @property
@@ -58,8 +60,7 @@ class ConversationFile(Benchmark):
     @property
     def files(self) -> tuple[Path, ...]:
         """The conversations and their pictures."""
-        images = {image: None for case in self._cases.values() for image in case.prompt.images}
-        return (self._file, *images)
+        return files_of(self._file, (case.prompt for case in self._cases.values()))
 
     def requests(self, num_tokens: NumTokens) -> list[Request]:
         """One free answer for each conversation."""

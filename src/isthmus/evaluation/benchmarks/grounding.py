@@ -6,19 +6,26 @@ alone (what lies in a box).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 from isthmus.data.images import upright_size
 from isthmus.data.sample import Sample
-from isthmus.data.sources import read
-from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for, row_of
+from isthmus.evaluation.benchmark import (
+    Benchmark,
+    NumTokens,
+    files_of,
+    room_for,
+    row_of,
+    samples_of,
+)
 from isthmus.evaluation.metrics import exact_match as words
 from isthmus.evaluation.metrics import phrase_boxes as phrases
 from isthmus.evaluation.metrics.box_accuracy import box_accuracy
 from isthmus.evaluation.requests import Answer, Generate, Request, split_last_answer, unique_ids
 from isthmus.evaluation.scores import SampleRow, Scores, mean_scores
-from isthmus.geometry.box_codecs import BoxText, CellText
+from isthmus.geometry.box_codecs import CellText
 from isthmus.geometry.box_text import convention
 
 VARIANTS = {
@@ -55,16 +62,13 @@ class Grounding(Benchmark):
                 in those of `cogvlm` and `isthmus`.
 
         Raises:
-            ValueError: there is no conversation, or no such convention.
+            ValueError: there is no conversation, no such convention, one that counts the pixels of
+                a resized picture, or a truth whose boxes are written in another, or lie in several
+                pictures.
         """
-        if samples is None:
-            samples = list(read(file, image_root))
-        if not samples:
-            raise ValueError(f"{file} holds no conversation; expected at least one to score")
-        self._file, written = file, convention(boxes)
+        asked, self._file = samples_of(file, image_root, samples), file
         self._cases = {
-            key: _Case(sample, written)
-            for key, sample in zip(unique_ids(samples), samples, strict=True)
+            key: _Case(sample, boxes) for key, sample in zip(unique_ids(asked), asked, strict=True)
         }
 
     @property
@@ -81,8 +85,7 @@ class Grounding(Benchmark):
     @property
     def files(self) -> tuple[Path, ...]:
         """The conversations and their pictures."""
-        images = {image: None for case in self._cases.values() for image in case.prompt.images}
-        return (self._file, *images)
+        return files_of(self._file, (case.prompt for case in self._cases.values()))
 
     def requests(self, num_tokens: NumTokens) -> list[Request]:
         """One free answer for each conversation."""
@@ -111,14 +114,20 @@ class Grounding(Benchmark):
 class _Case:
     """One conversation with its truth."""
 
-    def __init__(self, sample: Sample, written: BoxText) -> None:
+    def __init__(self, sample: Sample, boxes: str) -> None:
         self.prompt, self.target = split_last_answer(sample)
-        self.task = sample.task
+        self.task, self._written = sample.task, convention(boxes)
         # Of several pictures nobody knows which one a box lies in; one may stand still for a clip.
         pictures = set(self.prompt.images)
-        self._size = upright_size(self.prompt.images[0]) if len(pictures) == 1 else None
-        self._written = written
-        self.boxes = written.read(self.target, self._size).boxes if self._size else ()
+        self._size = upright_size(self.prompt.images[0]) if len(pictures) == 1 else (1, 1)
+        truth = self._written.read(self.target, self._size)
+        if truth.unread or (truth.boxes and len(pictures) != 1):
+            raise ValueError(
+                f"{sample.id}: {self.target!r:.80} has {len(truth.unread)} boxes that are not "
+                f"written as {boxes} writes them, and {len(pictures)} pictures; say how boxes are "
+                "written (--boxes), and ask about one picture where there are some"
+            )
+        self.boxes = truth.boxes
         told = self._told(self.target)
         # Words of a box are what stands before it: of boxes alone there are none.
         self._phrases = told if any(phrase for phrase, _ in told) else []
@@ -126,20 +135,20 @@ class _Case:
         self.metrics = located if self.boxes else ["exact_match"]
 
     def _told(self, text: str) -> list[phrases.PhraseBox]:
-        if self._size is None or not isinstance(self._written, CellText):
+        if not isinstance(self._written, CellText):
             return []
         return phrases.phrase_boxes(text, self._size, self._written.digits)
 
     def row(self, key: str, answer: Answer) -> SampleRow:
-        predicted = self._written.read(answer.text, self._size).boxes if self._size else ()
+        said = self._written.read(answer.text, self._size)
         values = {
-            "box_accuracy": lambda: box_accuracy(predicted, self.boxes),
+            "box_accuracy": lambda: box_accuracy(said.boxes, self.boxes),
             "phrase_box_f1": lambda: phrases.phrase_box_f1(self._told(answer.text), self._phrases),
             "exact_match": lambda: words.exact_match(answer.text, self.target),
         }
         scores = {name: values[name]() for name in self.metrics}
         by_task = {f"{self.task}_{name}": value for name, value in scores.items() if self.task}
-        return row_of(
+        row = row_of(
             key,
             answer,
             task=self.task,
@@ -147,8 +156,9 @@ class _Case:
             target=self.target,
             scores={**scores, **by_task},
             boxes=self.boxes,
-            predicted_boxes=predicted,
+            predicted_boxes=said.boxes,
         )
+        return replace(row, parsed=bool(said.boxes) and not said.unread) if self.boxes else row
 
 
 BENCHMARK = Grounding

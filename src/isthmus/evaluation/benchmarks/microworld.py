@@ -10,7 +10,14 @@ from typing import final
 from isthmus.data.images import upright_size
 from isthmus.data.sample import Sample
 from isthmus.data.sources import read
-from isthmus.evaluation.benchmark import Benchmark, NumTokens, room_for, row_of
+from isthmus.evaluation.benchmark import (
+    Benchmark,
+    NumTokens,
+    files_of,
+    room_for,
+    row_of,
+    samples_of,
+)
 from isthmus.evaluation.metrics import caption_facts as captions
 from isthmus.evaluation.metrics import phrase_boxes as phrases
 from isthmus.evaluation.metrics.box_accuracy import box_accuracy
@@ -98,13 +105,9 @@ class Microworld(Benchmark):
                 its tasks is the `majority` baseline. None leaves the baseline out.
             train_image_root: As `image_root`; the folder of `train_file` when None.
         """
-        if samples is None:
-            samples = list(read(file, image_root))
-        if not samples:
-            raise ValueError(f"{file} holds no question; expected at least one to score")
-        self._file = file
+        asked, self._file = samples_of(file, image_root, samples), file
         self._cases = {
-            key: _Case(sample) for key, sample in zip(unique_ids(samples), samples, strict=True)
+            key: _Case(sample) for key, sample in zip(unique_ids(asked), asked, strict=True)
         }
         self._usual: dict[str, Answer] = {}
         if train_file is not None:
@@ -124,8 +127,7 @@ class Microworld(Benchmark):
     @property
     def files(self) -> tuple[Path, ...]:
         """The questions and their pictures."""
-        images = {image: None for case in self._cases.values() for image in case.prompt.images}
-        return (self._file, *images)
+        return files_of(self._file, (case.prompt for case in self._cases.values()))
 
     def requests(self, num_tokens: NumTokens) -> list[Request]:
         """Boxes for the box tasks, a choice for multiple choice, free text for the others."""
