@@ -3,19 +3,26 @@
 `python -m tools.readme_numbers` rewrites what stands between `<!-- numbers:NAME -->` and
 `<!-- /numbers -->` from benchmarks/results/NAME.json; with `--check` it only says whether that
 would change anything. A file that is not there yet leaves the command that makes it. Of the papers,
-`NAME/FAMILY` has the twins of one and its claims.
+`NAME/FAMILY` has the twins of one and its claims, and the docstring of each twin its scores.
 """
 
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 RESULTS = Path("benchmarks") / "results"
 _REGION = re.compile(r"(<!-- numbers:(\w+)(?:/(\w+))? -->\n).*?(<!-- /numbers -->)", re.DOTALL)
+_EXPECTED = re.compile(
+    r"(?P<before>^def (?P<twin>\w+)\(\) -> Recipe:\n(?:(?!def ).*\n)*?    Expected: )"
+    r"(?:not measured|score ).*\n",
+    re.MULTILINE,
+)
+"""A twin's function up to what its docstring tells of its scores."""
 _FORMS: dict[str, Callable[[float], str]] = {
     "answers": lambda share: f"{100 * share:+.1f}",
     "perplexity": lambda nats: f"{nats:+.2f} nats",
@@ -268,12 +275,26 @@ def rewritten(text: str, results: Path) -> str:
         made_by = f"Written by `{numbers['command']}`."
         return f"{opening}{WRITERS[name](numbers)} {made_by}\n{closing}"
 
-    return _REGION.sub(region, text)
+    return _EXPECTED.sub(
+        partial(_expected, file=results / "papers.json"), _REGION.sub(region, text)
+    )
+
+
+def _expected(match: re.Match[str], file: Path) -> str:
+    """Returns what the docstring of a twin tells of its scores, where these are known."""
+    systems = json.loads(file.read_text("utf-8"))["systems"] if file.is_file() else {}
+    if (line := systems.get(match["twin"])) is None:
+        return match[0]
+    means = [systems[name]["overall"]["mean"] for name in (match["twin"], "blind")]
+    scores = "score {:.2f} of what needs eyes, {:.2f} without pictures".format(*means)
+    return f"{match['before']}{scores}; mean of {line['seeds']} seeds.\n"
 
 
 def pages(repository: Path) -> list[Path]:
-    """Returns the pages that may hold numbers."""
-    return [repository / "README.md", *sorted((repository / "docs").rglob("*.md"))]
+    """Returns the pages that may hold numbers, and the recipes of twins."""
+    texts = sorted((repository / "docs").rglob("*.md"))
+    twins = sorted((repository / "src/isthmus/recipes/microworld").glob("*.py"))
+    return [repository / "README.md", *texts, *twins]
 
 
 def main(repository: Path, *, check: bool) -> int:

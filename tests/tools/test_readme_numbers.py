@@ -119,6 +119,28 @@ def test_a_paper_has_its_own_twins_and_claims_beside_the_blind_one() -> None:
     assert set(with_clips["systems"]) == {"blind", "blind_clips", "vadapter", "llava"}
 
 
+def test_a_twins_docstring_tells_its_scores(tmp_path: Path) -> None:
+    told = '    """Seen.\n\n    Expected: {}\n    Hardware: 2 cores.\n    """\n    return seen\n'
+    code = "".join(
+        f"def {name}() -> Recipe:\n" + told.format(expected)
+        for name, expected in (
+            *(("seen", "not measured yet; a command does."), ("older", "score 0.10 of all.")),
+            *(("other", "not measured yet; a command does."), ("told", "recall 0.9")),
+        )
+    )
+    systems = {name: {"overall": {"mean": 0.625}, "seeds": 3} for name in ("seen", "older", "told")}
+    systems["blind"] = {"overall": {"mean": 0.2}, "seeds": 3}
+    (tmp_path / "papers.json").write_text(json.dumps({"systems": systems}))
+    found = rewritten(code, tmp_path)
+    score = "score 0.62 of what needs eyes, 0.20 without pictures; mean of 3 seeds."
+    assert found == code.replace("not measured yet; a command does.", score, 1).replace(
+        "score 0.10 of all.", score
+    )
+    assert rewritten(found, tmp_path) == found
+    (tmp_path / "papers.json").unlink()
+    assert rewritten(code, tmp_path) == code
+
+
 def test_a_mixture_is_a_line_beside_what_it_is_held_against() -> None:
     def compared(reference: str, *others: str) -> dict[str, object]:
         lines = [{"name": name, "mean": 0.5} for name in (reference, *others)]

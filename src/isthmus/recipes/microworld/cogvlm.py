@@ -28,10 +28,11 @@ GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
 def cogvlm() -> Recipe:
     """CogVLM in small: captions, then questions; the language model stays as it is.
 
+    So it answers text alone as before, bit by bit.
+
     Paper: arXiv 2311.03079, section 2.
     Differs: the rates are those of a small model, and there is one resolution.
-    Expected: not measured yet; `make bench-papers` does. Text alone is answered as before, bit by
-        bit.
+    Expected: not measured yet; `make bench-papers` does.
     Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
     Command: `isthmus train microworld.cogvlm --output DIR`
     """
@@ -42,7 +43,7 @@ def cogvlm_adapter() -> Recipe:
     """CogVLM in small without experts: the connector learns alone.
 
     Paper: arXiv 2311.03079, table 6: shallow fusion is far worse than deep fusion.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_adapter --output DIR`
     """
@@ -64,7 +65,7 @@ def cogvlm_full_mask() -> Recipe:
     """CogVLM in small, whose visual tokens see those behind them, too.
 
     Paper: arXiv 2311.03079, table 6: no better.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_full_mask --output DIR`
     """
@@ -75,7 +76,7 @@ def cogvlm_random() -> Recipe:
     """CogVLM in small, with experts that begin with fresh weights.
 
     Paper: arXiv 2311.03079, table 6: worse than those that begin as the language model's.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_random --output DIR`
     """
@@ -89,7 +90,7 @@ def cogvlm_ema() -> Recipe:
     Paper: arXiv 2311.03079, table 6: better than the last weights.
     Differs: the average forgets within a hundred steps, since there are but 400; and it
         is that of the last stage alone.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_ema --output DIR`
     """
@@ -103,7 +104,7 @@ def cogvlm_grounding() -> Recipe:
 
     Paper: arXiv 2311.03079, section 3.2: boxes of phrases, phrases of boxes, captions and answers
         with boxes.
-    Expected: not measured yet.
+    Expected: not measured yet; `python -m benchmarks.grounding` does.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_grounding --start runs/cogvlm --output DIR`
     """

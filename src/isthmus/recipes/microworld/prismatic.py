@@ -53,7 +53,7 @@ def prismatic_thawed() -> Recipe:
     """Prismatic in small, whose vision tower learns, too.
 
     Paper: arXiv 2402.07865, section 4.1: worse, above all at naming boxes.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `prismatic`; the tower runs in each step.
     Command: `isthmus train microworld.prismatic_thawed --output DIR`
     """
@@ -65,7 +65,7 @@ def prismatic_dinov2() -> Recipe:
     """Prismatic in small, with a tower that learned from pictures alone.
 
     Paper: arXiv 2402.07865, section 4.2: worse than one that learned with words.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_dinov2 --output DIR`
     """
@@ -76,7 +76,7 @@ def prismatic_vit() -> Recipe:
     """Prismatic in small, with a tower that learned to name classes.
 
     Paper: arXiv 2402.07865, section 4.2: worse than one that learned with words.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_vit --output DIR`
     """
@@ -100,7 +100,7 @@ def prismatic_base() -> Recipe:
 
     Paper: arXiv 2402.07865, section 4.3: no worse.
     Differs: turns are lines, as this model has read them, where the paper marks them In and Out.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_base --output DIR`
     """
@@ -111,7 +111,7 @@ def prismatic_two_epochs() -> Recipe:
     """Prismatic in small, twice over the same questions.
 
     Paper: arXiv 2402.07865, section 4.4: better.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `prismatic`, twice the time.
     Command: `isthmus train microworld.prismatic_two_epochs --output DIR`
     """
@@ -123,7 +123,7 @@ def prismatic_more_data() -> Recipe:
     """Prismatic in small, once over twice as many questions.
 
     Paper: arXiv 2402.07865, section 4.4: better.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `prismatic`, twice the time.
     Command: `isthmus train microworld.prismatic_more_data --output DIR`
     """

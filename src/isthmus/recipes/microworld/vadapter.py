@@ -50,7 +50,7 @@ def vadapter_no_first_stage() -> Recipe:
     """VAdapter in small, whose small model has never seen anything before.
 
     Paper: arXiv 2402.10896, table 3, second row: worse.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `vadapter`.
     Command: `isthmus train microworld.vadapter_no_first_stage --output DIR`
     """
@@ -61,7 +61,7 @@ def vadapter_random() -> Recipe:
     """VAdapter in small, whose small model begins with fresh weights.
 
     Paper: arXiv 2402.10896, table 3, first row: worst.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `vadapter`.
     Command: `isthmus train microworld.vadapter_random --output DIR`
     """
@@ -83,7 +83,7 @@ def vadapter_large() -> Recipe:
     """VAdapter in small, before a language model of twice the layers.
 
     Paper: arXiv 2402.10896, tables 5 to 8: better at questions, not at captions.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `vadapter`, half as long again.
     Command: `isthmus train microworld.vadapter_large --output DIR`
     """
@@ -94,7 +94,7 @@ def vadapter_large_tower() -> Recipe:
     """VAdapter in small, behind a vision tower of twice the layers.
 
     Paper: arXiv 2402.10896, tables 2 and 5 to 8: better.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
     Hardware: as `vadapter`.
     Command: `isthmus train microworld.vadapter_large_tower --output DIR`
     """
