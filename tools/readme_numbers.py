@@ -144,7 +144,7 @@ def papers(numbers: Numbers) -> str:
     systems, claims = numbers["systems"], numbers["claims"]
     scores = [name for name, cell in next(iter(systems.values())).items() if _is_score(cell)]
     heads = ["twin", *scores, "over blind", "clips", "trainable", "tokens", "samples/s"]
-    heads += ["98 % after", "perplexity of text", "text logits"]
+    heads += ["98 % after", "perplexity of text", "text logits", "seeds"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, line in systems.items():
         over, clips = line["overall"]["over_blind"], line["video"]
@@ -155,17 +155,19 @@ def papers(numbers: Numbers) -> str:
         cells += [f"{line['samples_per_second']:.0f}", f"{line['steps_to_nearly_all']:.0f} steps"]
         cells += [f"{fmean(line['perplexity']):.1f}" if line["perplexity"] else ""]
         same = line["text_identical"]
-        cells += ["" if not same else "as before" if all(same) else "others"]
+        cells += ["" if not same else "as before" if all(same) else "others", str(line["seeds"])]
         lines.append(f"| {' | '.join(cells)} |")
     if any(line["video"] for line in systems.values()):
         lines.append(_of_clips(systems))
-    lines += ["", "| claim | source | twins | found | difference | over seeds |", "|---" * 6 + "|"]
+    heads = ["claim", "source", "twins", "found", "difference", "over seeds", "seeds"]
+    lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for claim in claims:
         apart, form = claim["difference"], _FORMS[claim["by"]]
         twins = " and ".join(claim[side].replace("_", " ") for side in ("better", "worse"))
         cells = [claim["text"], claim["source"], twins, claim["verdict"], form(apart["value"])]
         ends = apart["over_seeds"]
         cells += [f"{form(ends['low'])} to {form(ends['high'])}" if ends else ""]
+        cells += [str(claim["seeds"])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + (
         "\n\nRight answers in percent, with 95 % intervals over seeds; a difference is by how much "

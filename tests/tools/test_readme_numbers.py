@@ -80,6 +80,7 @@ def test_the_papers_are_a_line_for_each_twin_and_each_claim() -> None:
         "perplexity": [21.0, 22.5],
         "text_identical": [True, True],
         "video_majority": [0.125, 0.25],
+        "seeds": 2,
     }
     blind = {**line, "overall": {**score, "over_blind": None}, "text_identical": [False, True]}
     blind |= {"video": [], "video_majority": []}
@@ -90,21 +91,23 @@ def test_the_papers_are_a_line_for_each_twin_and_each_claim() -> None:
         "by": "answers",
         "better": "a_twin",
         "worse": "blind",
+        "seeds": 2,
         "difference": {"value": 0.125, "over_seeds": ends},
     }
     faster = {"by": "steps", "difference": {"value": 40.0, "over_seeds": None}}
     forgets = {"by": "perplexity", "difference": {"value": 0.953, "over_seeds": ends}}
     claims = [claim, {**claim, **faster}, {**claim, **forgets}]
     page = papers({**MACHINE, "systems": {"blind": blind, "a_twin": line}, "claims": claims})
-    cost = "12,345 | 16 | 12 | 40 steps | 21.8 | as before |"
+    cost = "12,345 | 16 | 12 | 40 steps | 21.8 | as before | 2 |"
     assert f"| a twin | 50.0 | 25.0 | +12.5 | 37.5 | {cost}" in page
-    assert "| blind | 50.0 | 25.0 |  |  | 12,345 | 16 | 12 | 40 steps | 21.8 | others |" in page
+    assert "| blind | 50.0 | 25.0 |  |  | 12,345 | 16 | 12 | 40 steps | 21.8 | others | 2 |" in page
     assert "right for 18.8 % of clips" in page
     assert (
-        "| more is more | a table | a twin and blind | not shown | +12.5 | -1.0 to +25.0 |" in page
+        "| more is more | a table | a twin and blind | not shown | +12.5 | -1.0 to +25.0 | 2 |"
+        in page
     )
-    assert "| not shown | +40 steps |  |" in page
-    assert "| not shown | +0.95 nats | -0.01 nats to +0.25 nats |" in page
+    assert "| not shown | +40 steps |  | 2 |" in page
+    assert "| not shown | +0.95 nats | -0.01 nats to +0.25 nats | 2 |" in page
 
 
 def test_a_paper_has_its_own_twins_and_claims_beside_the_blind_one() -> None:

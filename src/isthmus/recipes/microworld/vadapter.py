@@ -39,7 +39,7 @@ def vadapter() -> Recipe:
         the first stage, where it stands in the pooler's place; a fresh one has learned to look at
         little by the end of the second. 16 visual tokens; the first two stages learn from pictures
         alone.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: score 0.52 of what needs eyes, 0.21 without pictures; mean of 2 seeds.
     Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
     Command: `isthmus train microworld.vadapter --output DIR`
     """
@@ -72,7 +72,7 @@ def vadapter_perceiver() -> Recipe:
     """The adapter that VAdapter compares with: a perceiver resampler of six layers.
 
     Paper: arXiv 2402.10896, tables 1 and 2: worse, and slower to learn.
-    Expected: not measured yet; `make bench-papers` does.
+    Expected: score 0.62 of what needs eyes, 0.21 without pictures; mean of 2 seeds.
     Hardware: as `vadapter`.
     Command: `isthmus train microworld.vadapter_perceiver --output DIR`
     """
