@@ -111,8 +111,9 @@ def main(arguments: Sequence[str]) -> None:
         )
     check_unused(options, ["top"], f"{options.model} answers, and finds no images by texts")
     make = cast("Callable[..., Benchmark]", of_kind(options.benchmark or "conversation_file"))
-    is_described = is_mixture(options.data, options.image_root)
-    mixture = read_mixture(options.data) if is_described else None
+    mixture = None
+    if is_mixture(options.data, options.image_root):
+        mixture = read_mixture(options.data)
     if options.benchmark == "grounding":
         make = partial(make, boxes=written_boxes(mixture, options.boxes))
     else:

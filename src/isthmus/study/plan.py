@@ -261,11 +261,11 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> i
     weights = [*trainee.parameters(), *trainee.buffers()]
     learned = [p for p in trainee.parameters() if p.requires_grad]
     kept = sum(_kept_beside(stage) * 4 * p.numel() for p in learned)
-    whole = sum(each.numel() * each.element_size() for each in weights)
+    held = sum(each.numel() * each.element_size() for each in weights) + kept
     half = getattr(torch, stage.dtype) if stage.dtype != "float32" else None
     if assumed.sharded:
-        whole = (whole + kept + 4 * sum(p.numel() for p in learned)) // assumed.devices
-        kept = _gathered(trainee, stage)
+        gradients = sum(4 * p.numel() for p in learned)
+        held = (held + gradients) // assumed.devices + _gathered(trainee, stage)
     # Autocast does not know shapes: weights in half precision compute the same activations.
     if half is not None:
         trainee.to(half)
@@ -287,7 +287,7 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> i
     trainee.float()
     # Autocast keeps what it made of a weight up to its gradient, which is in float32.
     copies = 0 if half is None else 4 if in_pieces else half.itemsize
-    return whole + kept + copies * sum(p.numel() for p in learned) + shapes.most_bytes - begun
+    return held + copies * sum(p.numel() for p in learned) + shapes.most_bytes - begun
 
 
 def _hand_on(weight: Tensor) -> None:

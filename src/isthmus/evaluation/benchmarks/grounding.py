@@ -78,9 +78,9 @@ class Grounding(Benchmark):
 
     @property
     def headline(self) -> str:
-        """The first of the metrics that some truth is measured by."""
-        held = {name for case in self._cases.values() for name in case.metrics}
-        return next(name for name in VARIANTS if name in held)
+        """Accuracy of boxes, where some truth holds one."""
+        is_located = any(case.boxes for case in self._cases.values())
+        return "box_accuracy" if is_located else "exact_match"
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -131,8 +131,6 @@ class _Case:
         told = self._told(self.target)
         # Words of a box are what stands before it: of boxes alone there are none.
         self._phrases = told if any(phrase for phrase, _ in told) else []
-        located = ["box_accuracy"] + ["phrase_box_f1"] * bool(self._phrases)
-        self.metrics = located if self.boxes else ["exact_match"]
 
     def _told(self, text: str) -> list[phrases.PhraseBox]:
         if not isinstance(self._written, CellText):
@@ -141,12 +139,12 @@ class _Case:
 
     def row(self, key: str, answer: Answer) -> SampleRow:
         said = self._written.read(answer.text, self._size)
-        values = {
-            "box_accuracy": lambda: box_accuracy(said.boxes, self.boxes),
-            "phrase_box_f1": lambda: phrases.phrase_box_f1(self._told(answer.text), self._phrases),
-            "exact_match": lambda: words.exact_match(answer.text, self.target),
-        }
-        scores = {name: values[name]() for name in self.metrics}
+        if self.boxes:
+            scores = {"box_accuracy": box_accuracy(said.boxes, self.boxes)}
+        else:
+            scores = {"exact_match": words.exact_match(answer.text, self.target)}
+        if self._phrases:
+            scores["phrase_box_f1"] = phrases.phrase_box_f1(self._told(answer.text), self._phrases)
         by_task = {f"{self.task}_{name}": value for name, value in scores.items() if self.task}
         row = row_of(
             key,
