@@ -1,6 +1,6 @@
 """Prismatic VLMs in small: one stage, and rows that change one thing of it.
 
-Its comparison of ways to resize has no twin: pictures of the microworld are squares.
+Pictures of the microworld are squares: ways to resize are compared by `benchmarks/resize.py`.
 """
 
 from collections.abc import Callable
