@@ -5,6 +5,7 @@ call that brings it. `--no-shape-checks` runs the same tests without the hook, w
 run, and what torch.compile needs.
 """
 
+import gc
 import os
 import random
 import sys
@@ -57,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of every garbage collection, most of which is looking at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
