@@ -14,6 +14,8 @@ MAIN = (
     *("vadapter", "vadapter_perceiver"),
 )
 """Twins of the five systems and of what they compare with, as they are called in `microworld.`."""
+OTHERS = ("idefics", "anymal")
+"""Further ones that PaLM2-VAdapter compares with."""
 BLIND, BLIND_CLIPS = "blind", "blind_clips"
 """Those that see nothing: one reads the questions that all learn from, one those of clips, too."""
 FIRST = "blip2_alignment"
@@ -205,10 +207,8 @@ CLAIMS = (
 
 def known() -> list[str]:
     """Returns all twins: blind ones, those of the systems, and those that a claim is about."""
-    pairs = ((claim.better, claim.worse) for claim in CLAIMS)
-    return list(
-        dict.fromkeys([BLIND, BLIND_CLIPS, *MAIN, *(name for pair in pairs for name in pair)])
-    )
+    paired = [name for claim in CLAIMS for name in (claim.better, claim.worse)]
+    return list(dict.fromkeys([BLIND, BLIND_CLIPS, *MAIN, *OTHERS, *paired]))
 
 
 def twin(name: str) -> Recipe:

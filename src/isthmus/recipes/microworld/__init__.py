@@ -5,8 +5,10 @@ frozen is run once: what it sees of a picture is kept in the feature store.
 """
 
 from isthmus.recipes.microworld.baselines import (
+    anymal,
     flamingo,
     frozen_linear,
+    idefics,
 )
 from isthmus.recipes.microworld.blip2 import (
     blip2_alignment,
@@ -76,6 +78,8 @@ __all__ = [
     "cogvlm_language_model",
     "cogvlm_random",
     "flamingo",
+    "idefics",
+    "anymal",
     "frozen_linear",
     "full",
     "honeybee_c_abstractor",
