@@ -2,9 +2,10 @@
 
 `python -m benchmarks.grounding --directory DIR --output FILE`
 
-For each seed, the twin of CogVLM that answers questions goes on to learn the four tasks, once with
-pictures and once without. Those that `python -m benchmarks.papers` left in the same folder are
-taken as they are. The command goes on where an earlier one stopped.
+For each seed, the twin of CogVLM goes on to learn the four tasks, once with pictures and once
+without, where there is nothing to learn: words go through the frozen language model alone. So does
+the twin without experts, whose language model learns. Those that `python -m benchmarks.papers` left
+in the same folder are taken as they are. The command goes on where an earlier one stopped.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -22,9 +23,10 @@ from isthmus.recipes.microworld.cogvlm import GROUNDING
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, grid, run
 from isthmus.study.table import tabulate
-from isthmus.training.stage import MicroworldData, Recipe
+from isthmus.training.stage import MicroworldData
 
-BEFORE = "cogvlm"
+BEFORE = {"cogvlm": "grounding", "cogvlm_language_model": "grounding_language_model"}
+"""Twins that answer questions, and what the arm is called in which each learns boxes."""
 NUM_TEST = 600
 METRICS = (
     *("box_accuracy", "region_accuracy", "accuracy_grounded_vqa"),
@@ -49,8 +51,8 @@ def main(options: Options) -> None:
     """Does what is left of the study, and makes its table."""
     hush_libraries()
     console = Console(highlight=False, soft_wrap=True)
-    twin = recipes.resolve(f"microworld.{BEFORE}")
-    before = grid({BEFORE: twin}, options.seeds, options.directory)
+    twins = {name: recipes.resolve(f"microworld.{name}") for name in BEFORE}
+    before = grid(twins, options.seeds, options.directory)
     run(before, papers.execute(), console=console)
     after = [arm for each in before for arm in grounded(each, options.directory)]
     asked = MicroworldData(split="test", num=NUM_TEST, tasks=GROUNDING)
@@ -66,16 +68,17 @@ def main(options: Options) -> None:
 
 
 def grounded(before: Run, directory: Path) -> list[Run]:
-    """Returns the two runs that go on from one.
+    """Returns the runs that go on from one: with pictures, and without.
 
     Args:
-        before: of the twin that answers.
+        before: of a twin that answers.
         directory: of the study.
     """
-    twin = recipes.resolve("microworld.cogvlm_grounding")
-    arms: dict[str, Recipe] = {
-        name: replace(arm, start=before.folder)
-        for name, arm in (("grounding", twin), ("grounding_blind", twin.blind()))
+    arm = BEFORE[before.name]
+    twin = recipes.resolve(f"microworld.cogvlm_{arm}")
+    arms = {
+        name: replace(each, start=before.folder)
+        for name, each in ((arm, twin), (f"{arm}_blind", twin.blind()))
     }
     return grid(arms, (before.recipe.seed,), directory)
 

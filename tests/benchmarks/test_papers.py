@@ -24,6 +24,7 @@ from benchmarks.papers_claims import (
 from benchmarks.papers_table import (
     beside,
     held,
+    samples_per_second,
     steps_to,
     steps_to_nearly_all,
     systems,
@@ -79,6 +80,17 @@ def test_steps_are_counted_from_the_beginning_of_the_last_stage(tmp_path: Path) 
             log.scalars(step, told)
     assert steps_to_nearly_all(tmp_path) == 4  # 0.79 of 0.8 is more than 98 %
     assert steps_to(0.795, tmp_path) == 6
+
+
+def test_speed_is_that_of_the_last_stage_without_its_pauses(tmp_path: Path) -> None:
+    with RunLog(tmp_path, resumed_from=None) as log:
+        log.scalars(1, {"stage": "first", "samples": 100, "seconds": 1.0})
+        for step, (samples, seconds) in enumerate(
+            ((110, 3.0), (120, 4.0), (130, 9.0), (140, 10.1))
+        ):
+            log.scalars(10 + step, {"stage": "second", "samples": samples, "seconds": seconds})
+            log.scalars(10 + step, {"stage": "second", "validation_loss": 1.0})
+    assert samples_per_second(tmp_path) == pytest.approx(10 / 1.1)
 
 
 def test_of_steps_both_are_to_reach_the_same(

@@ -197,7 +197,8 @@ def test_a_run_can_start_from_the_first_model_of_another(recipe: Recipe, tmp_pat
     assert facts[0]["towers"]["connector"] != facts[1]["towers"]["connector"]
 
 
-@pytest.mark.parametrize("save", [pytest.param("whole", marks=pytest.mark.slow), "trained"])
+@pytest.mark.slow
+@pytest.mark.parametrize("save", ["whole", "trained"])
 def test_a_run_can_go_on_from_a_finished_model(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: str
 ) -> None:

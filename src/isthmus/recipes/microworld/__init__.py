@@ -26,6 +26,7 @@ from isthmus.recipes.microworld.cogvlm import (
     cogvlm_ema,
     cogvlm_full_mask,
     cogvlm_grounding,
+    cogvlm_grounding_language_model,
     cogvlm_language_model,
     cogvlm_random,
 )
@@ -62,6 +63,7 @@ from isthmus.recipes.microworld.vadapter import (
 )
 
 __all__ = [
+    "anymal",
     "blip2_alignment",
     "blip2_captions",
     "blip2_causal",
@@ -75,11 +77,10 @@ __all__ = [
     "cogvlm_ema",
     "cogvlm_full_mask",
     "cogvlm_grounding",
+    "cogvlm_grounding_language_model",
     "cogvlm_language_model",
     "cogvlm_random",
     "flamingo",
-    "idefics",
-    "anymal",
     "frozen_linear",
     "full",
     "honeybee_c_abstractor",
@@ -87,6 +88,7 @@ __all__ = [
     "honeybee_c_abstractor_m64",
     "honeybee_d_abstractor",
     "honeybee_resampler",
+    "idefics",
     "llava",
     "llava_1_5",
     "prismatic",

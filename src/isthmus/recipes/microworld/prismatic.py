@@ -100,7 +100,7 @@ def prismatic_base() -> Recipe:
 
     Paper: arXiv 2402.07865, section 4.3: no worse.
     Differs: turns are lines, as this model has read them, where the paper marks them In and Out.
-    Expected: not measured yet; `make bench-papers CLAIMS=1` does.
+    Expected: score 0.66 of what needs eyes, 0.21 without pictures; mean of 1 seeds.
     Hardware: as `prismatic`.
     Command: `isthmus train microworld.prismatic_base --output DIR`
     """
