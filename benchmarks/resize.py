@@ -78,6 +78,9 @@ def main(options: Options) -> None:
     shard = Shard.parse(options.shard)
     run(runs, train_and_evaluate(asked, batch_size=64), shard=shard, console=console)
     finished = [each for each in runs if each.finished]
+    if not any(each.name == PADDED for each in finished):
+        console.print(f"There is no table before a run of {PADDED} is finished.")
+        return
     publish(table(finished), options.output, command="python -m benchmarks.resize")
 
 
