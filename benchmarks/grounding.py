@@ -4,8 +4,8 @@
 
 For each seed, the twin of CogVLM goes on to learn the four tasks, once with pictures and once
 without, where there is nothing to learn: words go through the frozen language model alone. So does
-the twin without experts, whose language model learns. Those that `python -m benchmarks.papers` left
-in the same folder are taken as they are. The command goes on where an earlier one stopped.
+that of LLaVA-1.5, whose language model learns. Those that `python -m benchmarks.papers` left in the
+same folder are taken as they are. The command goes on where an earlier one stopped.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -19,14 +19,14 @@ from benchmarks import papers
 from benchmarks.outcome import publish
 from isthmus import recipes
 from isthmus.cli._quiet import hush_libraries
-from isthmus.recipes.microworld.cogvlm import GROUNDING
+from isthmus.recipes.microworld._shared import GROUNDING
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, grid, run
 from isthmus.study.table import tabulate
 from isthmus.training.stage import MicroworldData
 
-BEFORE = {"cogvlm": "grounding", "cogvlm_language_model": "grounding_language_model"}
-"""Twins that answer questions, and what the arm is called in which each learns boxes."""
+BEFORE = ("cogvlm", "llava_1_5")
+"""Twins that answer questions; each has one that goes on from it."""
 NUM_TEST = 600
 METRICS = (
     *("box_accuracy", "region_accuracy", "accuracy_grounded_vqa"),
@@ -37,14 +37,14 @@ METRICS = (
 @final
 @dataclass(frozen=True)
 class Options:
-    """Measure a twin of CogVLM-Grounding on its four tasks."""
+    """Measure twins on the four tasks of CogVLM-Grounding."""
 
     directory: Path = Path("runs/papers")
     """Folder of the study: a folder for each run."""
     output: Path | None = None
     """JSON file that gets the numbers, too."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """With which the twin is trained."""
+    """With which each is trained."""
 
 
 def main(options: Options) -> None:
@@ -60,7 +60,9 @@ def main(options: Options) -> None:
     table = {
         metric: {
             line.name: asdict(line)
-            for line in tabulate(after, metric=metric, reference="grounding_blind").lines
+            for line in tabulate(
+                after, metric=metric, reference=f"{BEFORE[0]}_grounding_blind"
+            ).lines
         }
         for metric in METRICS
     }
@@ -74,8 +76,8 @@ def grounded(before: Run, directory: Path) -> list[Run]:
         before: of a twin that answers.
         directory: of the study.
     """
-    arm = BEFORE[before.name]
-    twin = recipes.resolve(f"microworld.cogvlm_{arm}")
+    arm = f"{before.name}_grounding"
+    twin = recipes.resolve(f"microworld.{arm}")
     arms = {
         name: replace(each, start=before.folder)
         for name, each in ((arm, twin), (f"{arm}_blind", twin.blind()))

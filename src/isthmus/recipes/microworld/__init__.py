@@ -26,7 +26,6 @@ from isthmus.recipes.microworld.cogvlm import (
     cogvlm_ema,
     cogvlm_full_mask,
     cogvlm_grounding,
-    cogvlm_grounding_language_model,
     cogvlm_language_model,
     cogvlm_random,
 )
@@ -40,6 +39,7 @@ from isthmus.recipes.microworld.honeybee import (
 )
 from isthmus.recipes.microworld.prismatic import (
     llava_1_5,
+    llava_1_5_grounding,
     prismatic,
     prismatic_base,
     prismatic_dinov2,
@@ -77,7 +77,6 @@ __all__ = [
     "cogvlm_ema",
     "cogvlm_full_mask",
     "cogvlm_grounding",
-    "cogvlm_grounding_language_model",
     "cogvlm_language_model",
     "cogvlm_random",
     "flamingo",
@@ -91,6 +90,7 @@ __all__ = [
     "idefics",
     "llava",
     "llava_1_5",
+    "llava_1_5_grounding",
     "prismatic",
     "prismatic_base",
     "prismatic_dinov2",

@@ -25,6 +25,8 @@ TASKS = (
     *("scene_qa", "arithmetic", "copying", "sorting"),
 )
 """All but the two whose answers are long: they would take a third of the time and the memory."""
+GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
+"""Tasks of CogVLM-Grounding: the box of a phrase, the phrase of a box, answers and captions."""
 
 
 def questions(num: int) -> MicroworldData:
@@ -94,3 +96,24 @@ def instructions(*parts: Part, num: int = 1600) -> Stage:
         log_every=10,
         num_workers=0,
     )
+
+
+def grounding(*parts: Part) -> tuple[Stage, Stage]:
+    """Returns the stages in which boxes are learned: captions that have them, then all four tasks.
+
+    Each answer stands alone: in a conversation the boxes of one turn can be read off an earlier
+    one, and looking is not learned.
+
+    Args:
+        *parts: what learns.
+    """
+
+    def stage(name: str, num: int, *tasks: str) -> Stage:
+        return replace(
+            instructions(*parts),
+            name=name,
+            data=MicroworldData(split="train", num=num, turns=1, tasks=tasks),
+            validation=MicroworldData(split="val", num=128, tasks=tasks),
+        )
+
+    return stage("boxes", 3000, "grounded_caption"), stage("grounding", 1600, *GROUNDING)

@@ -15,14 +15,13 @@ from isthmus.recipes.microworld._shared import (
     LANGUAGE,
     captions,
     connector,
+    grounding,
     instructions,
     joined,
 )
-from isthmus.training.stage import MicroworldData, Part, Recipe, Stage
+from isthmus.training.stage import Part, Recipe
 
 _EXPERTS = Part(name="fusion", lr=1e-3)
-GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
-"""Tasks of CogVLM-Grounding: the box of a phrase, the phrase of a box, answers and captions."""
 
 
 def cogvlm() -> Recipe:
@@ -102,31 +101,16 @@ def cogvlm_ema() -> Recipe:
 def cogvlm_grounding() -> Recipe:
     """CogVLM-Grounding in small: captions with boxes, then its four tasks, after `cogvlm`.
 
-    Each answer stands alone: in a conversation the boxes of one turn can be read off an earlier
-    one, and nothing is learned from looking.
-
     Paper: arXiv 2311.03079, section 3.2: boxes of phrases, phrases of boxes, captions and answers
         with boxes; the model that these begin with has learned captions with boxes.
     Differs: the tower stays frozen, there it learns at a tenth of the rate.
     Expected: not measured yet; `python -m benchmarks.grounding` does.
-    Hardware: as `cogvlm`, twice the time.
+    Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_grounding --start runs/cogvlm --output DIR`
     """
-    return _grounding(cogvlm_grounding, "cogvlm", VisualExpert.Config(), _EXPERTS)
-
-
-def cogvlm_grounding_language_model() -> Recipe:
-    """CogVLM-Grounding in small without experts: the language model learns.
-
-    Paper: none; what `cogvlm_language_model` is to `cogvlm`.
-    Expected: not measured yet; `python -m benchmarks.grounding` does.
-    Hardware: as `cogvlm_grounding`.
-    Command: `isthmus train microworld.cogvlm_grounding_language_model
-        --start runs/cogvlm_language_model --output DIR`
-    """
-    before = "cogvlm_language_model"
-    fusion = Inline.Config(positions="shared")
-    return _grounding(cogvlm_grounding_language_model, before, fusion, LANGUAGE)
+    model = joined(GLU.Config(), fusion=VisualExpert.Config())
+    stages = grounding(connector(ALONE_LR), _EXPERTS)
+    return named(cogvlm_grounding, *stages, model=model, start=Path("runs/cogvlm"))
 
 
 def _model(function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part) -> Recipe:
@@ -134,21 +118,3 @@ def _model(function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part) -
     first: Any = replace(captions(ALONE_LR), train=(bridge, *parts))
     model = joined(GLU.Config(), fusion=fusion)
     return named(function, first, instructions(bridge, *parts), model=model)
-
-
-def _grounding(
-    function: Callable[[], Recipe], before: str, fusion: FusionConfig, learned: Part
-) -> Recipe:
-    """Returns what goes on from another twin with boxes: whole captions, then all four tasks."""
-
-    def stage(name: str, num: int, *tasks: str) -> Stage:
-        return replace(
-            instructions(connector(ALONE_LR), learned),
-            name=name,
-            data=MicroworldData(split="train", num=num, turns=1, tasks=tasks),
-            validation=MicroworldData(split="val", num=128, tasks=tasks),
-        )
-
-    stages = (stage("boxes", 3000, "grounded_caption"), stage("grounding", 1600, *GROUNDING))
-    model = joined(GLU.Config(), fusion=fusion)
-    return named(function, *stages, model=model, start=Path("runs") / before)

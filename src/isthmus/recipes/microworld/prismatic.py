@@ -5,6 +5,7 @@ Pictures of the microworld are squares: ways to resize are compared by `benchmar
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from isthmus.connectors.base import ConnectorConfig
@@ -17,6 +18,7 @@ from isthmus.recipes.microworld._shared import (
     SIGLIP,
     captions,
     connector,
+    grounding,
     instructions,
     joined,
 )
@@ -47,6 +49,20 @@ def llava_1_5() -> Recipe:
     Command: `isthmus train microworld.llava_1_5 --output DIR`
     """
     return _row(llava_1_5, captions(ALONE_LR), _ANSWERS)
+
+
+def llava_1_5_grounding() -> Recipe:
+    """LLaVA-1.5 in small with the boxes of `cogvlm_grounding`, after `llava_1_5`.
+
+    Paper: none of its own; CogVLM, arXiv 2311.03079, section 3.2, for the tasks. Here the language
+        model learns, and each patch has a position of its own.
+    Expected: not measured yet; `python -m benchmarks.grounding` does.
+    Hardware: as `prismatic`.
+    Command: `isthmus train microworld.llava_1_5_grounding --start runs/llava_1_5 --output DIR`
+    """
+    stages = grounding(connector(ALONE_LR), LANGUAGE)
+    start = Path("runs/llava_1_5")
+    return named(llava_1_5_grounding, *stages, model=joined(PERCEPTRON), start=start)
 
 
 def prismatic_thawed() -> Recipe:
