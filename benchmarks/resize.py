@@ -92,7 +92,9 @@ def runs_of(seeds: tuple[int, ...], directory: Path) -> list[Run]:
         directory: of the study.
     """
     data = directory / "strips"
-    seeing = {way: recipe(way, strips(data, "train"), strips(data, "val")) for way in WAYS}
+    seeing: dict[str, Recipe] = {
+        way: recipe(way, strips(data, "train"), strips(data, "val")) for way in WAYS
+    }
     return grid({**seeing, BLIND: seeing[PADDED].blind()}, seeds, directory)
 
 
