@@ -143,7 +143,8 @@ def samples_per_second(folder: Path) -> float:
 
     Of these the median is taken, which leaves out validation and checkpoints.
     """
-    lines = [line for line in _of_last_stage(read_log(folder)) if "samples" in line]
+    _, last = _last_stage(folder)
+    lines = [line for line in last if "samples" in line]
     return median(
         (after["samples"] - before["samples"]) / (after["seconds"] - before["seconds"])
         for before, after in pairwise(lines)
@@ -151,18 +152,18 @@ def samples_per_second(folder: Path) -> float:
     )
 
 
-def _of_last_stage(log: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    lines = [line for line in log if "stage" in line]
-    return [line for line in lines if line["stage"] == lines[-1]["stage"]]
+def _last_stage(folder: Path) -> tuple[int, list[dict[str, Any]]]:
+    """Returns the steps before the last stage, and its lines of the log."""
+    lines = [line for line in read_log(folder) if "stage" in line]
+    name = lines[-1]["stage"]
+    before = max((line["step"] for line in lines if line["stage"] != name), default=0)
+    return before, [line for line in lines if line["stage"] == name]
 
 
 def _validated(folder: Path) -> list[tuple[int, float]]:
     """Returns token accuracy on held-out scenes by the steps of the last stage."""
-    log = read_log(folder)
-    last = _of_last_stage(log)
-    before = [line["step"] for line in log if line.get("stage") not in (None, last[0]["stage"])]
-    start, key = max(before, default=0), "validation_token_accuracy"
-    return [(line["step"] - start, line[key]) for line in last if key in line]
+    (before, lines), key = _last_stage(folder), "validation_token_accuracy"
+    return [(line["step"] - before, line[key]) for line in lines if key in line]
 
 
 def held(runs: Sequence[Run]) -> list[dict[str, Any]]:

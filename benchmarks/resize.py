@@ -28,6 +28,7 @@ from benchmarks.papers_claims import GROUPS, SEEING, twin
 from isthmus.cli._quiet import hush_libraries
 from isthmus.evaluation.benchmarks.microworld import Microworld
 from isthmus.geometry.resize import ResizeStrategy
+from isthmus.microworld.export import conversation
 from isthmus.microworld.render import render
 from isthmus.microworld.scene import CANVAS, Box, Scene, Split, draw_scene
 from isthmus.microworld.tasks import distinct, questions
@@ -91,10 +92,8 @@ def runs_of(seeds: tuple[int, ...], directory: Path) -> list[Run]:
         seeds: of each.
         directory: of the study.
     """
-    data = directory / "strips"
-    seeing: dict[str, Recipe] = {
-        way: recipe(way, strips(data, "train"), strips(data, "val")) for way in WAYS
-    }
+    train, validation = (strips(directory / "strips", split) for split in ("train", "val"))
+    seeing: dict[str, Recipe] = {way: recipe(way, train, validation) for way in WAYS}
     return grid({**seeing, BLIND: seeing[PADDED].blind()}, seeds, directory)
 
 
@@ -193,18 +192,9 @@ def asked_scene(scene: Scene, top: int) -> Scene:
 def _row(name: str, image: str, scene: Scene, rng: Random, split: Split) -> dict[str, Any]:
     """Returns a conversation in the canonical form, with the boxes of its last answer in pixels."""
     asked = distinct(questions(scene, rng, SEEING, TRIES), TURNS[split])
-    messages: list[dict[str, Any]] = []
-    for _, question in asked:
-        seen = [] if messages else [{"type": "image"}]
-        said = [{"type": "text", "text": question.text}]
-        messages.append({"role": "user", "content": [*seen, *said]})
-        answer = [{"type": "text", "text": question.answer}]
-        messages.append({"role": "assistant", "content": answer})
-    task, last = asked[-1]
-    scale = HEIGHT / CANVAS
-    boxes = [[x0, y0 * scale, x1, y1 * scale] for x0, y0, x1, y1 in last.boxes]
-    meta = {"tasks": [name for name, _ in asked], "boxes": boxes, "choices": list(last.choices)}
-    return {"id": name, "task": task, "images": [image], "messages": messages, "meta": meta}
+    row, scale = conversation(name, asked, [image]), HEIGHT / CANVAS
+    boxes = [[x0, y0 * scale, x1, y1 * scale] for x0, y0, x1, y1 in row["meta"]["boxes"]]
+    return {**row, "meta": {**row["meta"], "boxes": boxes}}
 
 
 if __name__ == "__main__":

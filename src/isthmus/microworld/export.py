@@ -101,7 +101,7 @@ def _row_of_clip(
     told = ((task, CLIPS[task](clip, rng)) for task in drawn)
     asked = distinct(((task, question) for task, question in told if question), turns)
     images = [f"images/{name}-{frame}.png" for frame in range(NUM_FRAMES)]
-    return _told(name, asked, images) if asked else None
+    return conversation(name, asked, images) if asked else None
 
 
 def _row(
@@ -125,11 +125,19 @@ def _row(
     asked = distinct(ask, turns)
     if not asked:
         return None
-    return _told(name, asked, [] if text_only else [f"images/{name}.png"] * still_frames)
+    return conversation(name, asked, [] if text_only else [f"images/{name}.png"] * still_frames)
 
 
-def _told(name: str, asked: Sequence[tuple[str, Question]], images: list[str]) -> dict[str, Any]:
-    """The canonical row of a conversation, whose first turn shows the images."""
+def conversation(
+    name: str, asked: Sequence[tuple[str, Question]], images: Sequence[str]
+) -> dict[str, Any]:
+    """Returns questions and answers as a canonical row, whose first turn shows the images.
+
+    Args:
+        name: of the row.
+        asked: tasks and their questions, in order; the last is what is measured.
+        images: paths from the image root.
+    """
     messages: list[dict[str, Any]] = []
     for _, question in asked:
         first = [] if messages else [{"type": "image"} for _ in images]
@@ -141,7 +149,7 @@ def _told(name: str, asked: Sequence[tuple[str, Question]], images: list[str]) -
     return {
         "id": name,
         "task": asked[-1][0],
-        "images": images,
+        "images": list(images),
         "messages": messages,
         "meta": {
             "tasks": [task for task, _ in asked],
