@@ -18,6 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+gc.disable()  # until all is imported, which makes little but what stays
 SEED = 0
 NO_CHECKS = "ISTHMUS_NO_SHAPE_CHECKS"
 
@@ -64,6 +65,7 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of every garbage collection, most of which is looking at it."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -253,6 +253,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "blip2_tuning": study,
     "capfilt": arms_of_metrics,
     "grounding": arms_of_metrics,
+    "clips": arms_of_metrics,
     "resize": arms_of_metrics,
     "data_recipe": data_recipe,
 }

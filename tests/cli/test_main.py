@@ -82,10 +82,8 @@ def test_an_interrupt_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) 
     assert main(["show"]) == 130
 
 
-@pytest.mark.parametrize(
-    "command",
-    [[ISTHMUS], pytest.param([sys.executable, "-m", "isthmus"], marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [[ISTHMUS], [sys.executable, "-m", "isthmus"]])
 def test_the_installed_script_and_the_module_pass_the_status_on(command: list[str | Path]) -> None:
     done = subprocess.run(
         [*command, "show", "microworld.quikstart"], capture_output=True, text=True, check=False

@@ -23,6 +23,7 @@ def named(world: World, folder: Path, name: str, lr: float) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_shards_fill_one_table(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

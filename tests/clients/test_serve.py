@@ -53,11 +53,8 @@ def server(command: list[str], folder: Path, cache: Path) -> Iterator[str]:
         process.communicate(timeout=20)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [OURS, pytest.param([*STOCK, "--trust-remote-code"], marks=pytest.mark.slow)],
-    ids=["ours", "stock"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [OURS, [*STOCK, "--trust-remote-code"]], ids=["ours", "stock"])
 def test_a_client_gets_the_answer_of_generate(
     saved: Path, tmp_path: Path, command: list[str]
 ) -> None:

@@ -19,7 +19,8 @@ from isthmus.microworld.export import export
 from isthmus.microworld.scene import ATTRIBUTES, CANVAS, Thing, scenes
 from isthmus.microworld.tasks import CLIPS, Question
 
-NUM = 500
+NUM = 300
+WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 
 @cache
@@ -58,8 +59,7 @@ def test_a_thing_moves_where_the_answer_says() -> None:
     for clip, question in asked("direction"):
         first, *_, last = [t for t in seen(clip, question.text) if t is not None]
         x, y = (last.centre[axis] - first.centre[axis] for axis in (0, 1))
-        way = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}[question.answer]
-        assert (x, y) == (24 * way[0], 24 * way[1])
+        assert (x, y) == tuple(24 * axis for axis in WAYS[question.answer])
 
 
 def test_what_comes_first_is_there_first() -> None:
@@ -80,6 +80,32 @@ def test_visits_are_those_that_are_seen() -> None:
     for clip, question in asked("visits"):
         there = "".join("x" if thing else " " for thing in seen(clip, question.text))
         assert question.answer == str(len(there.split()))
+
+
+def test_a_caption_tells_what_every_thing_does_in_the_order_of_their_coming() -> None:
+    for clip, question in asked("clip_caption"):
+        began = []
+        told = question.answer.removesuffix(".").split("; ")
+        for part in told:
+            phrase, happening = re.fullmatch(r"(.+) ((?:moves|stays|comes).*)", part).groups()  # type: ignore[union-attr]
+            if sum(other.startswith(f"{phrase} ") for other in told) > 1:
+                break  # two alike, which a phrase does not tell apart
+            frames = seen(clip, phrase)
+            there = [thing for thing in frames if thing is not None]
+            began.append(frames.index(there[0]))
+            number = len("".join("x" if thing else " " for thing in frames).split())
+            match happening.split():
+                case ["moves", way]:
+                    x, y = (there[-1].centre[axis] - there[0].centre[axis] for axis in (0, 1))
+                    assert (x, y) == tuple(24 * axis for axis in WAYS[way])
+                case ["stays"]:
+                    assert frames == [there[0]] * NUM_FRAMES
+                case ["comes"]:
+                    assert (number, frames[0], frames[-1]) == (1, None, there[-1])
+                case ["comes", times, *_]:
+                    assert number == int(times)
+                    assert number > 1 or frames[-1] is None
+        assert began == sorted(began)
 
 
 @pytest.mark.parametrize(("task", "least"), [("direction", 0.15), ("visits", 0.1)])
@@ -139,7 +165,7 @@ def test_other_exports_are_what_they_were(tmp_path: Path) -> None:
 
 
 def test_clips_have_a_metric_of_their_own(tmp_path: Path) -> None:
-    export(tmp_path, split="test", num=12, tasks=CLIP_TASKS)
+    export(tmp_path, split="test", num=16, tasks=(*CLIP_TASKS, "clip_caption"))
     benchmark = Microworld(tmp_path / "messages.jsonl", tmp_path)
     told = {
         sample.id: sample.messages[-1].text
@@ -147,7 +173,8 @@ def test_clips_have_a_metric_of_their_own(tmp_path: Path) -> None:
     }
     answers = {name: Answer(id=name, text=text) for name, text in told.items()}
     scores = benchmark.score(answers).metrics
-    assert scores["clip_accuracy"].value == 1
-    assert scores["clip_accuracy"].count == 12
-    wrong = {name: Answer(id=name, text="never") for name in told}
-    assert benchmark.score(wrong).metrics["clip_accuracy"].value == 0
+    counts = {name: scores[name].count for name in ("clip_accuracy", "clip_caption_facts")}
+    assert counts == {"clip_accuracy": 9, "clip_caption_facts": 7}
+    assert all(scores[name].value == 1 for name in counts)
+    wrong = benchmark.score({name: Answer(id=name, text="never") for name in told}).metrics
+    assert all(wrong[name].value == 0 for name in counts)

@@ -146,6 +146,7 @@ def test_a_long_question_is_cut_to_the_positions(pair: Pair) -> None:
     assert inputs["qformer_input_ids"].shape == (1, 20)
 
 
+@pytest.mark.slow
 def test_a_reader_and_its_tokenizer_come_together(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'qformer' reads instructions.*no tokenizer"):
         tiny_model(tmp_path, connector=READER)

@@ -187,6 +187,7 @@ def shrunk(recipe: Recipe, folder: Path) -> Recipe:
     return replace(recipe, model=model(recipe.model), stages=tuple(map(stage, recipe.stages)))
 
 
+@pytest.mark.slow
 def test_minigpt4_trains_the_last_map_alone(tmp_path: Path) -> None:
     recipe = shrunk(recipes.resolve("blip2.minigpt4_vicuna_7b"), tmp_path)
     train(recipe, tmp_path / "run", console=Console(quiet=True))

@@ -76,6 +76,7 @@ def test_operations_are_those_of_a_real_step(connector: str, fusion: str, frames
     assert found.flops_per_sample == counted(recipe, real)
 
 
+@pytest.mark.slow
 def test_images_and_texts_held_together_are_planned_too() -> None:
     recipe = recipes.resolve("microworld.blip2_alignment")
     found = plan(recipe, DEVICES["a100"]).to_dict()
@@ -178,6 +179,7 @@ def on_devices(num: int, *, sharded: bool) -> StagePlan:
     return plan(recipe, device_of("a100"), assumed).stages[0]
 
 
+@pytest.mark.slow
 def test_each_device_holds_a_part_of_what_is_shared_out() -> None:
     two, four = (on_devices(num, sharded=True) for num in (2, 4))
     # Weights of all parts; of what learns also gradients and two moments, in float32.
@@ -188,6 +190,7 @@ def test_each_device_holds_a_part_of_what_is_shared_out() -> None:
     assert four.peak_memory_gb < on_devices(4, sharded=False).peak_memory_gb - moments / 2
 
 
+@pytest.mark.slow
 def test_all_but_the_layers_is_there_whole() -> None:
     (stage,) = QUICK.stages
     alone = replace(QUICK, stages=(replace(stage, train=stage.train[:1]),))

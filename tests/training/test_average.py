@@ -125,6 +125,7 @@ def test_a_killed_run_goes_on_within_a_stage_that_continues(
     assert bit_equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
+@pytest.mark.slow
 def test_a_larger_picture_goes_on_with_the_same_moments(tmp_path: Path) -> None:
     recipe = continued(tmp_path, keep_every=1)
     first, second = recipe.stages

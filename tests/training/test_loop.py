@@ -42,6 +42,7 @@ def test_a_killed_run_ends_bit_equal(
     assert [line["resumed_from"] for line in lines if "resumed_from" in line] == [3, 9]
 
 
+@pytest.mark.slow
 def test_a_run_of_packed_rows_sees_every_sample_and_goes_on_when_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

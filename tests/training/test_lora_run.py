@@ -25,6 +25,7 @@ def recipe(tmp_path: Path) -> Recipe:
     return tiny_recipe(tmp_path, train=PARTS, checkpoint_every=0.25)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_bit_equal_and_merged(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +53,7 @@ def _ours(name: str) -> str:
     return name if name.startswith("lm_head") else f"model.language_model.{name[6:]}"
 
 
+@pytest.mark.slow
 def test_trained_weights_alone_are_joined_to_their_towers(recipe: Recipe, tmp_path: Path) -> None:
     run(recipe, tmp_path / "whole")
     run(replace(recipe, save="trained"), tmp_path / "trained")

@@ -22,12 +22,13 @@ def mixed(folder: Path, *, lazy: bool, samples: int | None = None, **changes: An
     return tiny_recipe(folder, data=data, checkpoint_every=0.25, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"lazy": True, "epochs": 1}, marks=pytest.mark.slow),
+        {"lazy": True, "epochs": 1},
         {"lazy": True, "epochs": None, "steps": 9, "pack_tokens": 160, "pack_images": 4},
-        pytest.param({"lazy": False, "epochs": 1, "feature_store": True}, marks=pytest.mark.slow),
+        {"lazy": False, "epochs": 1, "feature_store": True},
     ],
     ids=["lazy", "lazy-packed", "stored"],
 )

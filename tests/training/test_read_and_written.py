@@ -87,6 +87,7 @@ def _scenes_and_colours(folder: Path) -> FileData:
     return FileData(file=file, image_root=files.image_root)
 
 
+@pytest.mark.slow
 def test_it_learns_what_pictures_show_and_answers_so(tmp_path: Path) -> None:
     data = _scenes_and_colours(tmp_path)
     recipe = Recipe(
@@ -154,6 +155,7 @@ def test_what_changes_no_loss_changes_none_here(tmp_path: Path) -> None:
     assert half[0] == pytest.approx(plain[0], rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_blind_twin_learns_from_the_words(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, language="t5", steps=4, epochs=None)
     seeing, blind = _train(recipe, tmp_path / "one"), _train(recipe.blind(), tmp_path / "two")

@@ -237,6 +237,7 @@ def test_steps_of_an_epoch_are_known(folder: Path, processor: IsthmusProcessor) 
         course(folder, processor, packed=True).num_steps(1)
 
 
+@pytest.mark.slow
 def test_facts_of_rows_that_nobody_saw_cannot_be_merged(
     folder: Path, processor: IsthmusProcessor
 ) -> None:

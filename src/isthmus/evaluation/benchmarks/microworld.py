@@ -61,6 +61,9 @@ _POOLED = {
 }
 """The metric that pools the samples of each task with a short exact answer."""
 
+_CAPTIONS = ("caption", "clip_caption")
+"""Free texts whose facts are counted."""
+
 _IOU = "IoU >= 0.5, boxes paired one to one, unread counts as wrong"
 _CHOICE = "likeliest choice by summed log-likelihood"
 VARIANTS: dict[str, str] = {
@@ -71,6 +74,7 @@ VARIANTS: dict[str, str] = {
     "region_accuracy": EXACT,
     "box_accuracy": _IOU,
     "caption_facts": captions.VARIANT,
+    "clip_caption_facts": captions.VARIANT,
     "grounded_caption_facts": captions.VARIANT,
     "grounded_caption_boxes": _IOU,
     "phrase_box_f1": phrases.VARIANT,
@@ -172,7 +176,7 @@ class _Case:
                     f"meta.boxes and {len(set(sample.images))} images; expected boxes in one image"
                 )
             self.size = upright_size(sample.images[0])
-        elif self.task not in (*_POOLED, "reading", "board", "region", "caption"):
+        elif self.task not in (*_POOLED, "reading", "board", "region", *_CAPTIONS):
             raise ValueError(
                 f"sample {sample.id!r} has the task {self.task!r}, which the microworld does not "
                 "score; score other conversations with the benchmark conversation_file"
@@ -201,8 +205,8 @@ class _Case:
         return row
 
     def _scores(self, answer: Answer) -> dict[str, float]:
-        if self.task == "caption":
-            return {"caption_facts": captions.caption_facts(answer.text, self.target)}
+        if self.task in _CAPTIONS:
+            return {f"{self.task}_facts": captions.caption_facts(answer.text, self.target)}
         if self.task == "referring":
             return {"box_accuracy": box_accuracy(answer.boxes, self.boxes)}
         if self.task == "grounded_caption":

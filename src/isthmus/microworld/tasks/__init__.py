@@ -12,7 +12,7 @@ from isthmus.microworld.tasks.comparison import comparison
 from isthmus.microworld.tasks.counting import count
 from isthmus.microworld.tasks.existence import existence
 from isthmus.microworld.tasks.grounding import grounded_caption, grounded_vqa, referring, region
-from isthmus.microworld.tasks.motion import direction, order, visits
+from isthmus.microworld.tasks.motion import clip_caption, direction, order, visits
 from isthmus.microworld.tasks.question import Question, Task
 from isthmus.microworld.tasks.reading import reading
 from isthmus.microworld.tasks.space import board, position, relation
@@ -47,8 +47,9 @@ CLIPS: dict[str, Callable[[Clip, Random], Question | None]] = {
     "direction": direction,
     "order": order,
     "visits": visits,
+    "clip_caption": clip_caption,
 }
-"""Questions about a clip, asked only where they are named."""
+"""What is asked about a clip, only where it is named."""
 TEXT_ONLY: dict[str, Callable[[Random], Question]] = {
     "arithmetic": arithmetic,
     "copying": copying,

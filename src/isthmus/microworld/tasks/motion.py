@@ -1,10 +1,10 @@
-"""What happens in a clip: where things move, what comes first, and how often."""
+"""What happens in a clip: where things move, what comes first, how often, and all of it."""
 
 from random import Random
 
-from isthmus.microworld.clips import Clip
+from isthmus.microworld.clips import Clip, Track
 from isthmus.microworld.tasks.question import Question
-from isthmus.microworld.words import refer
+from isthmus.microworld.words import noun_phrase, refer, square
 
 
 def direction(clip: Clip, rng: Random) -> Question | None:
@@ -50,3 +50,24 @@ def visits(clip: Clip, rng: Random) -> Question | None:
         return None
     text = rng.choice(("How often does the {} come?", "Count the visits of the {}."))
     return Question(text.format(phrase), str(number))
+
+
+def clip_caption(clip: Clip, rng: Random) -> Question:
+    """Tell what happens. -> large red solid star stays; small blue striped circle comes.
+
+    In the order in which the things come; those that come together from left to right.
+    """
+    tracks = sorted(clip.tracks, key=lambda track: (track.first, square(track.thing)))
+    told = (f"{noun_phrase(track.thing)} {_happening(track)}" for track in tracks)
+    text = rng.choice(("Tell what happens.", "What happens in the clip?"))
+    return Question(text, "; ".join(told) + ".")
+
+
+def _happening(track: Track) -> str:
+    if track.moves:
+        return f"moves {track.moves}"
+    if all(track.visible):
+        return "stays"
+    if track.visits == 1 and track.visible[-1]:
+        return "comes"
+    return f"comes {track.visits} time{'s' * (track.visits > 1)}"

@@ -31,6 +31,7 @@ from isthmus.recipes.microworld.cogvlm import (
 )
 from isthmus.recipes.microworld.honeybee import (
     honeybee_c_abstractor,
+    honeybee_c_abstractor_clips,
     honeybee_c_abstractor_m4,
     honeybee_c_abstractor_m64,
     honeybee_d_abstractor,
@@ -55,6 +56,7 @@ from isthmus.recipes.microworld.quickstart import (
 )
 from isthmus.recipes.microworld.vadapter import (
     vadapter,
+    vadapter_clips,
     vadapter_large,
     vadapter_large_tower,
     vadapter_no_first_stage,
@@ -83,6 +85,7 @@ __all__ = [
     "frozen_linear",
     "full",
     "honeybee_c_abstractor",
+    "honeybee_c_abstractor_clips",
     "honeybee_c_abstractor_m4",
     "honeybee_c_abstractor_m64",
     "honeybee_d_abstractor",
@@ -101,6 +104,7 @@ __all__ = [
     "prismatic_vit",
     "quickstart",
     "vadapter",
+    "vadapter_clips",
     "vadapter_large",
     "vadapter_large_tower",
     "vadapter_no_first_stage",

@@ -5,6 +5,7 @@ from typing import Any
 
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.mlp import MLP
+from isthmus.evaluation.benchmarks.microworld import CLIP_TASKS
 from isthmus.training.models import ModelConfig
 from isthmus.training.stage import MicroworldData, Part, Schedule, Stage
 
@@ -27,6 +28,8 @@ TASKS = (
 """All but the two whose answers are long: they would take a third of the time and the memory."""
 GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
 """Tasks of CogVLM-Grounding: the box of a phrase, the phrase of a box, answers and captions."""
+CLIPS = (*CLIP_TASKS, "clip_caption")
+"""What is asked of clips."""
 
 
 def questions(num: int) -> MicroworldData:
@@ -101,19 +104,32 @@ def instructions(*parts: Part, num: int = 1600) -> Stage:
 def grounding(*parts: Part) -> tuple[Stage, Stage]:
     """Returns the stages in which boxes are learned: captions that have them, then all four tasks.
 
-    Each answer stands alone: in a conversation the boxes of one turn can be read off an earlier
-    one, and looking is not learned.
+    Args:
+        *parts: what learns.
+    """
+    told = _alone(parts, "boxes", 3000, "grounded_caption")
+    return told, _alone(parts, "grounding", 1600, *GROUNDING)
+
+
+def clips(*parts: Part) -> tuple[Stage, Stage]:
+    """Returns the stages in which clips are learned: all that happens, then single things.
 
     Args:
         *parts: what learns.
     """
+    told = _alone(parts, "happenings", 3000, "clip_caption")
+    return told, _alone(parts, "clips", 1600, *CLIPS)
 
-    def stage(name: str, num: int, *tasks: str) -> Stage:
-        return replace(
-            instructions(*parts),
-            name=name,
-            data=MicroworldData(split="train", num=num, turns=1, tasks=tasks),
-            validation=MicroworldData(split="val", num=128, tasks=tasks),
-        )
 
-    return stage("boxes", 3000, "grounded_caption"), stage("grounding", 1600, *GROUNDING)
+def _alone(parts: tuple[Part, ...], name: str, num: int, *tasks: str) -> Stage:
+    """Returns a stage whose answers each stand alone.
+
+    In a conversation the boxes, or ways, of one turn can be read off an earlier one, and looking is
+    not learned.
+    """
+    return replace(
+        instructions(*parts),
+        name=name,
+        data=MicroworldData(split="train", num=num, turns=1, tasks=tasks),
+        validation=MicroworldData(split="val", num=128, tasks=tasks),
+    )

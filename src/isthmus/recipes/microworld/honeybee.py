@@ -1,6 +1,7 @@
 """Honeybee in small: what keeps the place of what it tells, and what does not; both stages."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.c_abstractor import CAbstractor
@@ -17,6 +18,7 @@ from isthmus.recipes.microworld._shared import (
     LINEAR_LR,
     NUM_TOKENS,
     captions,
+    clips,
     connector,
     instructions,
     joined,
@@ -33,7 +35,22 @@ def honeybee_c_abstractor() -> Recipe:
     Hardware: 2 CPU cores, 2 GB of memory; about 4 minutes.
     Command: `isthmus train microworld.honeybee_c_abstractor --output DIR`
     """
-    return _both(honeybee_c_abstractor, CAbstractor.Config(num_queries=NUM_TOKENS, depth=1))
+    return _both(honeybee_c_abstractor, _C_ABSTRACTOR)
+
+
+def honeybee_c_abstractor_clips() -> Recipe:
+    """Honeybee in small with clips, each frame an image of its own, after `honeybee_c_abstractor`.
+
+    Paper: none of its own; PaLM2-VAdapter, arXiv 2402.10896, for clips of 8 frames. Here each frame
+        has 16 visual tokens, where there the whole clip has as many as an image.
+    Expected: not measured yet; `python -m benchmarks.clips` does.
+    Hardware: as `honeybee_c_abstractor`, about twice as long.
+    Command: `isthmus train microworld.honeybee_c_abstractor_clips
+        --start runs/honeybee_c_abstractor --output DIR`
+    """
+    stages = clips(connector(ALONE_LR), LANGUAGE)
+    model, start = joined(_C_ABSTRACTOR), Path("runs/honeybee_c_abstractor")
+    return named(honeybee_c_abstractor_clips, *stages, model=model, start=start)
 
 
 def honeybee_c_abstractor_m4() -> Recipe:
@@ -96,6 +113,9 @@ def llava() -> Recipe:
     Command: `isthmus train microworld.llava --output DIR`
     """
     return _both(llava, Linear.Config(), alone=LINEAR_LR, beside=LINEAR_LR)
+
+
+_C_ABSTRACTOR = CAbstractor.Config(num_queries=NUM_TOKENS, depth=1)
 
 
 def _both(
