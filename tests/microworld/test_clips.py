@@ -19,7 +19,7 @@ from isthmus.microworld.export import export
 from isthmus.microworld.scene import ATTRIBUTES, CANVAS, Thing, scenes
 from isthmus.microworld.tasks import CLIPS, Question
 
-NUM = 300
+NUM = 500
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 
