@@ -14,7 +14,7 @@ The command goes on where an earlier one stopped.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, final
@@ -91,10 +91,7 @@ def main(options: Options) -> None:
         after += alone
     finished = [*before, *after]
     table: dict[str, Any] = {
-        metric: {
-            line.name: asdict(line)
-            for line in tabulate(finished, metric=metric, reference="unfiltered").lines
-        }
+        metric: tabulate(finished, metric=metric, reference="unfiltered").by_recipe()
         for metric in METRICS
     }
     publish(

@@ -5,7 +5,7 @@ folder is taken as it is. So is what an earlier call has finished.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -56,12 +56,9 @@ def measured(
     run(first, papers.execute(), console=console)
     arms = [arm for each in first for arm in after(each, what, options.directory)]
     run(arms, train_and_evaluate(papers.benchmark(asked), batch_size=64), console=console)
+    reference = f"{before[0]}_{what}_blind"
     return {
-        metric: {
-            line.name: asdict(line)
-            for line in tabulate(arms, metric=metric, reference=f"{before[0]}_{what}_blind").lines
-        }
-        for metric in metrics
+        metric: tabulate(arms, metric=metric, reference=reference).by_recipe() for metric in metrics
     }
 
 

@@ -14,7 +14,7 @@ command goes on where an earlier one stopped.
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, final
@@ -118,10 +118,7 @@ def recipe(way: ResizeStrategy, train: FileData, validation: FileData) -> Recipe
 def table(finished: list[Run]) -> dict[str, Any]:
     """Returns right answers by column and way, and how far each is from padding."""
     return {
-        column: {
-            line.name: asdict(line)
-            for line in tabulate(finished, metric="score", reference=PADDED, tasks=tasks).lines
-        }
+        column: tabulate(finished, metric="score", reference=PADDED, tasks=tasks).by_recipe()
         for column, tasks in COLUMNS.items()
     }
 

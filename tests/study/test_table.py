@@ -107,6 +107,7 @@ def test_the_table_in_words(runs: list[Run], tmp_path: Path) -> None:
     found = json.loads((tmp_path / "table.json").read_text())
     assert found["lines"][1]["difference"]["value"] == 0.5
     assert found["lines"][0]["difference"] is None
+    assert json.loads(json.dumps(table.by_recipe())) == {n["name"]: n for n in found["lines"]}
     assert (tmp_path / "table.md").read_text() == text
 
 

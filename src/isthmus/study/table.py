@@ -83,6 +83,10 @@ class StudyTable:
         """Returns the table as JSON-able values."""
         return asdict(self)
 
+    def by_recipe(self) -> dict[str, Any]:
+        """Returns the lines as JSON-able values, by the name of their recipe."""
+        return {line.name: asdict(line) for line in self.lines}
+
 
 def tabulate(
     runs: Sequence[Run],
