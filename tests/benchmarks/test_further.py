@@ -10,6 +10,7 @@ from benchmarks.further import after
 from isthmus import recipes
 from isthmus.evaluation.benchmarks.microworld import VARIANTS
 from isthmus.study.run import grid
+from isthmus.training.stage import Recipe
 
 
 @pytest.mark.parametrize(
@@ -25,16 +26,23 @@ def test_arms_go_on_from_the_run_of_their_seed(
         assert seeing.recipe.start == blind.recipe.start == before.folder
         assert seeing.recipe.seed == blind.recipe.seed == before.recipe.seed
         assert seeing.recipe.model == before.recipe.model
-        parts = [
-            {part.name for part in recipe.stages[-1].train}
-            for recipe in (seeing.recipe, before.recipe)
-        ]
-        assert parts[0] == parts[1]
+        assert parts(seeing.recipe) == parts(before.recipe)
         assert set(seeing.recipe.stages[-1].data.tasks) == set(study.ASKED.tasks)
         assert not any(stage.blind for stage in seeing.recipe.stages)
         assert all(stage.blind for stage in blind.recipe.stages)
         folders |= {seeing.folder, blind.folder}
     assert len(folders) == 8
+
+
+def parts(recipe: Recipe) -> list[str]:
+    return [part.name for part in recipe.stages[-1].train]
+
+
+def test_boxes_are_learned_at_the_rates_of_the_answers_before(tmp_path: Path) -> None:
+    twins = {name: recipes.resolve(f"microworld.{name}") for name in grounding.BEFORE}
+    for before in grid(twins, (0,), tmp_path):
+        seeing, _ = after(before, "grounding", tmp_path)
+        assert seeing.recipe.stages[-1].train == before.recipe.stages[-1].train
 
 
 @pytest.mark.parametrize("study", [grounding, clips], ids=["grounding", "clips"])
