@@ -62,6 +62,12 @@ def test_a_recipe_trains_on_the_shipped_towers(
         recipe = replace(recipe, start=tmp_path / "start")
     result = train(recipe, tmp_path / "run")
     assert result.steps == 2 * len(recipe.stages)
+    if name.endswith("_clips"):
+        # What happens in a clip is told in words that the model has hardly read: it begins worse
+        # than chance, and two steps are much.
+        (_, before), (_, after), *_ = result.validation_losses
+        assert after < 0.9 * before
+        return
     # A tower that has learnt its words is far from chance, which is a loss of 6.8; holding pictures
     # and texts together adds that of telling a batch apart, and that of matching.
     chance = 12 if "blip2" in name else 6
@@ -76,7 +82,7 @@ def short(recipe: Recipe) -> Recipe:
         if isinstance(held_out, MicroworldData):
             held_out = replace(held_out, num=8)
         data = replace(given.data, num=64)
-        return replace(given, data=data, validation=held_out, schedule=schedule)
+        return replace(given, data=data, validation=held_out, schedule=schedule, log_every=1)
 
     return replace(recipe, stages=tuple(map(stage, recipe.stages)))
 
