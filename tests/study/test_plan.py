@@ -242,6 +242,13 @@ def test_the_command_takes_fields_of_the_recipe(capsys: pytest.CaptureFixture[st
     assert "GB are more than the 0.001 GB of the device: raise accumulation" in told
 
 
+@pytest.mark.parametrize("name", ["devices", "text_tokens", "samples"])
+def test_a_number_that_cannot_be_is_named(name: str) -> None:
+    given: dict[str, Any] = {name: 0}
+    with pytest.raises(ValueError, match=f"{name} is 0; expected 1 or more"):
+        Assumed(**given)
+
+
 def test_devices_are_known_by_name_or_by_their_figures() -> None:
     assert device_of("h100") == DEVICES["h100"]
     assert device_of("312,80") == Device(teraflops=312, memory_gb=80)

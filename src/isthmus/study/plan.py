@@ -59,6 +59,12 @@ class Assumed:
     sharded: bool = False
     """Whether each device holds a part of every weight (FSDP2), or all of them."""
 
+    def __post_init__(self) -> None:
+        least = {"text_tokens": 1, "images": 0, "samples": 1, "devices": 1}
+        for name, fewest in least.items():
+            if (value := getattr(self, name)) is not None and value < fewest:
+                raise ValueError(f"{name} is {value}; expected {fewest} or more")
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
