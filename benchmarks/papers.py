@@ -21,9 +21,7 @@ them. BLIP-2's twins go on from a first stage, which is trained once for each se
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from random import Random
 from typing import final
 
 import tyro
@@ -36,8 +34,7 @@ from isthmus.cli._quiet import hush_libraries
 from isthmus.evaluation import results
 from isthmus.evaluation.benchmarks.microworld import Microworld
 from isthmus.evaluation.runner import evaluate
-from isthmus.microworld.scene import MAX_THINGS
-from isthmus.microworld.towers.corpus import Curriculum, documents
+from isthmus.microworld.towers.corpus import held_out_texts
 from isthmus.modeling.loading import load
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, Shard, grid, run
@@ -110,7 +107,7 @@ def runs_of(names: Sequence[str], seeds: Sequence[int], directory: Path) -> list
 
 def execute() -> Callable[[Recipe, Path], None]:
     """Returns what trains a twin and asks it: stills for all, clips for those that see them."""
-    texts = list(held_out_texts(NUM_TEXTS))
+    texts = held_out_texts(NUM_TEXTS)
 
     def one(recipe: Recipe, folder: Path) -> None:
         if recipe.start and not (recipe.start / "config.json").exists():
@@ -136,13 +133,6 @@ def execute() -> Callable[[Recipe, Path], None]:
             results.write(result, folder / "clips")
 
     return one
-
-
-def held_out_texts(num: int) -> list[str]:
-    """Returns documents of the kind that the language models learned from, drawn anew."""
-    everything = Curriculum(level=MAX_THINGS)
-    stream = documents(Random("papers/held-out"), everything, chat=False, turns=4)
-    return ["".join(document.pieces) for document in islice(stream, num)]
 
 
 def _asked_tasks() -> tuple[str, ...]:

@@ -70,6 +70,14 @@ def test_the_page_stands_alone(output: Path) -> None:
     assert "<link" not in page
 
 
+def test_the_page_certifies_what_became_of_text_alone(output: Path) -> None:
+    found = json.loads((output / "results.json").read_text())["text_ability"]
+    assert found["num_texts"] == 64
+    same = "yes" if found["is_identical"] else "no"
+    page = (output / "report.html").read_text()
+    assert f"64 texts bit-identical to those of {found['language']}: {same} (weights " in page
+
+
 @pytest.mark.slow
 def test_a_second_call_finds_the_finished_runs(
     output: Path, capsys: pytest.CaptureFixture[str]
@@ -82,6 +90,7 @@ def test_a_second_call_finds_the_finished_runs(
     assert len([line for line in steps if "loss" in line]) == 3
     said = capsys.readouterr().out
     assert "train [/tiny]" in said
+    assert "64 texts bit-identical to those of" in " ".join(said.split())
     assert f"isthmus chat {output / 'model'}" in said
     asked = said.partition('for instance: "')[2].partition('"')[0]
     rows = json_lines(output / "samples.jsonl")

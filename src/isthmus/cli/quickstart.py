@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isthmus.training.stage import Recipe
 
 RECIPE = "microworld.quickstart"
+_NUM_TEXTS = 64
 
 
 @final
@@ -86,6 +87,8 @@ def main(arguments: Sequence[str]) -> None:
     measured = run(recipe, options, console)
     _write(measured, options.output)
     console.print(_table(measured.test, measured.compositional))
+    if measured.test.text:
+        console.print("", *map(escape, measured.test.text.lines()), sep="\n")
     _say_next(measured, options, console)
 
 
@@ -125,6 +128,7 @@ def _measure(
     from isthmus.cli._model import language_before, open_model
     from isthmus.evaluation.benchmarks.microworld import Microworld
     from isthmus.evaluation.runner import evaluate
+    from isthmus.microworld.towers.corpus import held_out_texts
     from isthmus.training.resolve import microworld_files
     from isthmus.training.stage import FileData, MicroworldData
 
@@ -147,9 +151,11 @@ def _measure(
             batch_size=options.batch_size,
             blind=is_blind,
             before=None if is_blind else language_before(None, str(options.output / folder)),
+            texts=texts,
             console=console if console.is_terminal else None,
         )
 
+    texts = held_out_texts(_NUM_TEXTS)
     test, compositional = ask("model", "test"), ask("model", "compositional")
     without_pictures = ask("blind", "test", is_blind=True)
     seconds = sum(each.cost.seconds for each in (test, compositional, without_pictures))

@@ -50,19 +50,17 @@ class TextAbility:
 
     def lines(self) -> list[str]:
         """Returns the certificate in words."""
-        same, hashes = "not the same", f"{self.weights_before} before, {self.weights} now"
-        if self.is_identical:
-            same = "bit-identical"
+        hashes = f"{self.weights_before} before, {self.weights} now"
         if self.weights == self.weights_before:
             hashes = f"{self.weights}, as before"
         certificate = (
-            f"text alone: logits of {self.num_texts} texts {same} to those of {self.language} "
-            f"(weights {hashes})"
+            f"text alone: logits of {self.num_texts} texts bit-identical to those of "
+            f"{self.language}: {'yes' if self.is_identical else 'no'} (weights {hashes})"
         )
         if self.perplexity is None or self.perplexity_before is None:
             return [certificate]
-        told = f"perplexity  {self.perplexity_before:.4f} before, {self.perplexity:.4f} now"
-        return [certificate, told]
+        told = f"{self.perplexity_before:.4f} before, {self.perplexity:.4f} now"
+        return [certificate, f"perplexity of these texts: {told}"]
 
 
 def text_ability(

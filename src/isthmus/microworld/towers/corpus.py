@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from statistics import fmean
 from typing import final
@@ -134,3 +135,10 @@ def documents(rng: Random, curriculum: Curriculum, *, chat: bool, turns: int) ->
             context = scene_text(scene, rng, boxes=boxes)
             pieces = write_document(context, [(q.text, q.answer) for _, q in pairs], chat=chat)
             yield Document(pieces, pairs[0][0], number)
+
+
+def held_out_texts(num: int) -> list[str]:
+    """Returns whole documents of the kind that the language models learned from, drawn anew."""
+    everything = Curriculum(level=MAX_THINGS)
+    stream = documents(Random("papers/held-out"), everything, chat=False, turns=4)
+    return ["".join(document.pieces) for document in islice(stream, num)]
