@@ -37,7 +37,8 @@ def base_490() -> Recipe:
     Paper: arXiv 2311.03079, section 3.1: 120,000 steps of 8,192 captions, then 60,000 steps of
         1,024, of which the last 30,000 are at 490 pixels and go on with the same optimizer.
     Expected: zero-shot CIDEr 126.4 on NoCaps test and 94.9 on Flickr30k (recalled, unverified).
-    Hardware: not told in the paper.
+    Hardware: not told in the paper; its first version tells of 4,096 days of an A100 for the first
+        stage (recalled, unverified).
     Command: `isthmus train cogvlm.base_490 --output DIR`
     """
     stages = (_cogvlm.CAPTIONS, _cogvlm.BOXES, _cogvlm.BOXES_AT_490)
