@@ -82,7 +82,7 @@ def short(recipe: Recipe) -> Recipe:
         if isinstance(held_out, MicroworldData):
             held_out = replace(held_out, num=8)
         data = replace(given.data, num=64)
-        return replace(given, data=data, validation=held_out, schedule=schedule, log_every=1)
+        return replace(given, data=data, validation=held_out, schedule=schedule)
 
     return replace(recipe, stages=tuple(map(stage, recipe.stages)))
 
