@@ -254,6 +254,7 @@ def test_devices_are_known_by_name_or_by_their_figures() -> None:
     assert device_of("312,80") == Device(teraflops=312, memory_gb=80)
     assert device_of("312,80,0.5").share == 0.5
     reasons = {"h10": "did you mean 'h100'", "1": "give its figures", "0,1": "more than 0"}
+    reasons |= {"nan,80": "finite", "312,inf": "finite"}
     for wrong, why in reasons.items():
         with pytest.raises(ValueError, match=why):
             device_of(wrong)

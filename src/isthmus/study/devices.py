@@ -1,6 +1,7 @@
 """What devices can do, for `plan`; published figures, and what training gets of them."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import final
 
 from isthmus.config import Config
@@ -22,12 +23,13 @@ class Device(Config):
         """Checks the figures.
 
         Raises:
-            ValueError: one is not above 0, or the share is above 1.
+            ValueError: one is not above 0 or not finite, or the share is above 1.
         """
-        if min(self.teraflops, self.memory_gb, self.share) <= 0 or self.share > 1:
+        figures = (self.teraflops, self.memory_gb, self.share)
+        if not all(0 < figure < inf for figure in figures) or self.share > 1:
             raise ValueError(
                 f"the device has {self.teraflops} TFLOPS, {self.memory_gb} GB and the share "
-                f"{self.share}; expected more than 0 each, and a share of 1 at most"
+                f"{self.share}; expected finite figures of more than 0, and a share of 1 at most"
             )
 
 
