@@ -101,7 +101,9 @@ def test_a_frozen_language_model_is_certified(tmp_path: Path, language: str, fus
     assert result.text.perplexity == pytest.approx(
         perplexity(stock, joined.processor, TEXTS), rel=1e-5
     )
-    assert ": yes (weights" in result.text.lines()[0]
+    certificate = result.text.lines()[0]
+    assert "bit-identical" in certificate
+    assert ": yes (weights" in certificate
     before = result.baselines["before"]
     assert {name: score.value for name, score in before.items()} == {
         name: result.metrics[name].value for name in before
@@ -130,7 +132,9 @@ def test_one_changed_weight_is_found_and_the_model_stays_as_it_is(
     assert result.text.weights_before == intact.text.weights
     assert result.text.perplexity_before == intact.text.perplexity
     assert result.text.perplexity != result.text.perplexity_before
-    assert ": no (weights" in result.text.lines()[0]
+    certificate = result.text.lines()[0]
+    assert "bit-identical" in certificate
+    assert ": no (weights" in certificate
     now = joined.model.state_dict()
     assert all(torch.equal(kept[name], now[name]) for name in kept)
 

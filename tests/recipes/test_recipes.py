@@ -63,14 +63,12 @@ def test_a_recipe_trains_on_the_shipped_towers(
     result = train(recipe, tmp_path / "run")
     assert result.steps == 2 * len(recipe.stages)
     if name.endswith("_clips"):
-        # What happens in a clip is told in words that the model has hardly read: it begins worse
-        # than chance, and two steps are much.
         (_, before), (_, after), *_ = result.validation_losses
         assert after < 0.9 * before
-        return
     # A tower that has learnt its words is far from chance, which is a loss of 6.8; holding pictures
-    # and texts together adds that of telling a batch apart, and that of matching.
-    chance = 12 if "blip2" in name else 6
+    # and texts together adds that of telling a batch apart, and that of matching. What happens in a
+    # clip is told in words that the model has hardly read: it begins worse than chance.
+    chance = 12 if "blip2" in name or name.endswith("_clips") else 6
     assert all(loss < chance for _, loss in result.losses)
 
 

@@ -60,6 +60,11 @@ class Assumed:
     """Whether each device holds a part of every weight (FSDP2), or all of them."""
 
     def __post_init__(self) -> None:
+        """Checks the numbers.
+
+        Raises:
+            ValueError: one is less than it can be.
+        """
         least = {"text_tokens": 1, "images": 0, "samples": 1, "devices": 1}
         for name, fewest in least.items():
             if (value := getattr(self, name)) is not None and value < fewest:
