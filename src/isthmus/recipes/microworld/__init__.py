@@ -23,11 +23,18 @@ from isthmus.recipes.microworld.blip2 import (
 from isthmus.recipes.microworld.cogvlm import (
     cogvlm,
     cogvlm_adapter,
+    cogvlm_attention,
     cogvlm_ema,
+    cogvlm_every_fourth,
+    cogvlm_feed_forward,
     cogvlm_full_mask,
     cogvlm_grounding,
     cogvlm_language_model,
+    cogvlm_low_rank,
+    cogvlm_patch_prediction,
     cogvlm_random,
+    cogvlm_sequential,
+    cogvlm_sequential_grounding,
 )
 from isthmus.recipes.microworld.honeybee import (
     honeybee_c_abstractor,
@@ -36,6 +43,7 @@ from isthmus.recipes.microworld.honeybee import (
     honeybee_c_abstractor_m64,
     honeybee_d_abstractor,
     honeybee_resampler,
+    honeybee_resampler_m64,
     llava,
 )
 from isthmus.recipes.microworld.prismatic import (
@@ -56,12 +64,15 @@ from isthmus.recipes.microworld.quickstart import (
 )
 from isthmus.recipes.microworld.vadapter import (
     vadapter,
+    vadapter_bidirectional,
     vadapter_clips,
     vadapter_large,
     vadapter_large_tower,
     vadapter_no_first_stage,
     vadapter_perceiver,
+    vadapter_pooler,
     vadapter_random,
+    vadapter_six_layers,
 )
 
 __all__ = [
@@ -76,11 +87,18 @@ __all__ = [
     "blip2_vqa",
     "cogvlm",
     "cogvlm_adapter",
+    "cogvlm_attention",
     "cogvlm_ema",
+    "cogvlm_every_fourth",
+    "cogvlm_feed_forward",
     "cogvlm_full_mask",
     "cogvlm_grounding",
     "cogvlm_language_model",
+    "cogvlm_low_rank",
+    "cogvlm_patch_prediction",
     "cogvlm_random",
+    "cogvlm_sequential",
+    "cogvlm_sequential_grounding",
     "flamingo",
     "frozen_linear",
     "full",
@@ -90,6 +108,7 @@ __all__ = [
     "honeybee_c_abstractor_m64",
     "honeybee_d_abstractor",
     "honeybee_resampler",
+    "honeybee_resampler_m64",
     "idefics",
     "llava",
     "llava_1_5",
@@ -104,10 +123,13 @@ __all__ = [
     "prismatic_vit",
     "quickstart",
     "vadapter",
+    "vadapter_bidirectional",
     "vadapter_clips",
     "vadapter_large",
     "vadapter_large_tower",
     "vadapter_no_first_stage",
     "vadapter_perceiver",
+    "vadapter_pooler",
     "vadapter_random",
+    "vadapter_six_layers",
 ]

@@ -9,6 +9,8 @@ from isthmus.connectors.glu import GLU
 from isthmus.fusion import FusionConfig
 from isthmus.fusion.inline import Inline
 from isthmus.fusion.visual_expert import VisualExpert
+from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.objectives.patch_prediction import PatchPrediction
 from isthmus.recipes._named import named
 from isthmus.recipes.microworld._shared import (
     ALONE_LR,
@@ -98,6 +100,78 @@ def cogvlm_ema() -> Recipe:
     return replace(whole, stages=(first, replace(last, ema=0.99)))
 
 
+def cogvlm_every_fourth() -> Recipe:
+    """CogVLM in small, with experts in every fourth layer: two of six.
+
+    Paper: arXiv 2311.03079, table 6: worse than in all.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_every_fourth --output DIR`
+    """
+    return _model(cogvlm_every_fourth, VisualExpert.Config(every=4), _EXPERTS)
+
+
+def cogvlm_feed_forward() -> Recipe:
+    """CogVLM in small, with experts of the feed-forward part alone.
+
+    Paper: arXiv 2311.03079, table 6: worse than those of both parts.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_feed_forward --output DIR`
+    """
+    half = VisualExpert.Config(qkv="shared", output="shared")
+    return _model(cogvlm_feed_forward, half, _EXPERTS)
+
+
+def cogvlm_attention() -> Recipe:
+    """CogVLM in small, with experts of the attention alone.
+
+    Paper: none; the half of arXiv 2311.03079's table 6 that it leaves out.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_attention --output DIR`
+    """
+    return _model(cogvlm_attention, VisualExpert.Config(mlp="shared"), _EXPERTS)
+
+
+def cogvlm_low_rank() -> Recipe:
+    """CogVLM in small, with low-rank experts: a sixteenth of the width, as 256 of 4,096.
+
+    Paper: none for CogVLM; InternLM-XComposer2, arXiv 2401.16420, section 3.2.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_low_rank --output DIR`
+    """
+    low = VisualExpert.Config(qkv="low_rank", output="low_rank", mlp="low_rank", rank=12)
+    return _model(cogvlm_low_rank, low, _EXPERTS)
+
+
+def cogvlm_sequential() -> Recipe:
+    """CogVLM in small, whose visual tokens have positions of their own, counted like words.
+
+    Paper: none; arXiv 2311.03079, section 2.1, gives all patches of an image one.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_sequential --output DIR`
+    """
+    return _model(cogvlm_sequential, _SEQUENTIAL, _EXPERTS)
+
+
+def cogvlm_patch_prediction() -> Recipe:
+    """CogVLM in small, where each patch also tells what the tower sees in the next one.
+
+    Paper: arXiv 2311.03079, table 6 ("image SSL loss"): no clear gain.
+    Differs: the form of the loss and its weight, 1, are choices of ours; see `PatchPrediction`.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_patch_prediction --output DIR`
+    """
+    heads = Part(name="objectives", lr=ALONE_LR)
+    whole = _model(cogvlm_patch_prediction, VisualExpert.Config(), _EXPERTS, heads)
+    both = (LanguageModeling.Config(), PatchPrediction.Config())
+    return replace(whole, stages=tuple(replace(each, objectives=both) for each in whole.stages))
+
+
 def cogvlm_grounding() -> Recipe:
     """CogVLM-Grounding in small: captions with boxes, then its four tasks, after `cogvlm`.
 
@@ -109,9 +183,28 @@ def cogvlm_grounding() -> Recipe:
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_grounding --start runs/cogvlm --output DIR`
     """
-    model = joined(GLU.Config(), fusion=VisualExpert.Config())
+    return _grounding(cogvlm_grounding, VisualExpert.Config(), start="runs/cogvlm")
+
+
+def cogvlm_sequential_grounding() -> Recipe:
+    """CogVLM-Grounding in small, where each patch has a position of its own, as each word has.
+
+    Paper: none; as `cogvlm_grounding`.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_sequential_grounding
+        --start runs/cogvlm_sequential --output DIR`
+    """
+    return _grounding(cogvlm_sequential_grounding, _SEQUENTIAL, start="runs/cogvlm_sequential")
+
+
+_SEQUENTIAL = VisualExpert.Config(positions="sequential")
+
+
+def _grounding(function: Callable[[], Recipe], fusion: FusionConfig, *, start: str) -> Recipe:
     stages = grounding(connector(ALONE_LR), _EXPERTS)
-    return named(cogvlm_grounding, *stages, model=model, start=Path("runs/cogvlm"))
+    model = joined(GLU.Config(), fusion=fusion)
+    return named(function, *stages, model=model, start=Path(start))
 
 
 def _model(function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part) -> Recipe:

@@ -1,6 +1,7 @@
 """Honeybee in small: what keeps the place of what it tells, and what does not; both stages."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from isthmus.connectors.base import ConnectorConfig
@@ -97,10 +98,19 @@ def honeybee_resampler() -> Recipe:
     Hardware: as `honeybee_c_abstractor`.
     Command: `isthmus train microworld.honeybee_resampler --output DIR`
     """
-    resampler = HoneybeeResampler.Config(
-        num_queries=NUM_TOKENS, depth=2, d_hidden=HEADS * D_HEAD, num_heads=HEADS
-    )
-    return _both(honeybee_resampler, resampler)
+    return _both(honeybee_resampler, _RESAMPLER)
+
+
+def honeybee_resampler_m64() -> Recipe:
+    """The resampler that Honeybee compares with, with 64 visual tokens.
+
+    Paper: arXiv 2312.06742, table 8: more tokens, more points.
+    Differs: as `honeybee_c_abstractor`.
+    Expected: not measured.
+    Hardware: as `honeybee_c_abstractor`.
+    Command: `isthmus train microworld.honeybee_resampler_m64 --output DIR`
+    """
+    return _both(honeybee_resampler_m64, replace(_RESAMPLER, num_queries=64))
 
 
 def llava() -> Recipe:
@@ -116,6 +126,9 @@ def llava() -> Recipe:
 
 
 _C_ABSTRACTOR = CAbstractor.Config(num_queries=NUM_TOKENS, depth=1)
+_RESAMPLER = HoneybeeResampler.Config(
+    num_queries=NUM_TOKENS, depth=2, d_hidden=HEADS * D_HEAD, num_heads=HEADS
+)
 
 
 def _both(

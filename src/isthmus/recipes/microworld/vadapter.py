@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from isthmus.connectors.attentional_pooler import AttentionalPooler
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.language_adapter import LanguageAdapter
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
@@ -84,6 +85,44 @@ def vadapter_random() -> Recipe:
     return _alone(vadapter_random, _clips(replace(_ADAPTER, pretrained=False), _SMALL))
 
 
+def vadapter_pooler() -> Recipe:
+    """VAdapter in small, whose small model stands behind an attentional pooler in both stages.
+
+    Paper: arXiv 2402.10896, table 4, first row: a little worse than a resampler of one layer.
+    Differs: as `vadapter`; the pooler, too, is that of the first stage.
+    Expected: not measured.
+    Hardware: as `vadapter`.
+    Command: `isthmus train microworld.vadapter_pooler --output DIR`
+    """
+    pooler = AttentionalPooler.Config(num_queries=NUM_TOKENS, num_heads=HEADS, d_head=D_HEAD)
+    return _whole(vadapter_pooler, replace(_ADAPTER, resampler=pooler))
+
+
+def vadapter_six_layers() -> Recipe:
+    """VAdapter in small, whose small model stands behind a resampler of six layers.
+
+    Paper: arXiv 2402.10896, table 4, third row: far worse than one layer.
+    Differs: as `vadapter`.
+    Expected: not measured.
+    Hardware: as `vadapter`.
+    Command: `isthmus train microworld.vadapter_six_layers --output DIR`
+    """
+    six = replace(_ADAPTER, resampler=replace(_RESAMPLER, depth=6))
+    return _whole(vadapter_six_layers, six)
+
+
+def vadapter_bidirectional() -> Recipe:
+    """VAdapter in small, whose adapter sees later visual tokens, too.
+
+    Paper: none; arXiv 2402.10896 does not say whether they are seen.
+    Differs: as `vadapter`; the first stage writes captions, and stays causal.
+    Expected: not measured.
+    Hardware: as `vadapter`.
+    Command: `isthmus train microworld.vadapter_bidirectional --output DIR`
+    """
+    return _whole(vadapter_bidirectional, replace(_ADAPTER, attention="bidirectional"))
+
+
 def vadapter_perceiver() -> Recipe:
     """The adapter that VAdapter compares with: a perceiver resampler of six layers.
 
@@ -140,13 +179,13 @@ def _clips(between: ConnectorConfig, start: str | None = None) -> ModelConfig:
     return joined(between, connector_start=start, clip_frames=_FRAMES)
 
 
-def _decoder(vision: str) -> Stage:
-    """Returns the first stage: the small model writes captions behind the resampler."""
+def _decoder(vision: str, resampler: ConnectorConfig) -> Stage:
+    """Returns the first stage: the small model writes captions behind its resampler."""
     stage = _stills(captions(ALONE_LR))
     return replace(
         stage,
         name="decoder",
-        model=replace(_clips(_RESAMPLER), vision=vision, language=_SMALL),
+        model=replace(_clips(resampler), vision=vision, language=_SMALL),
         train=(*stage.train, LANGUAGE),
     )
 
@@ -177,9 +216,15 @@ def _instructions() -> Stage:
     )
 
 
-def _whole(function: Callable[[], Recipe], *, vision: str = SIGLIP, language: str = CHAT) -> Recipe:
-    model = replace(_clips(_ADAPTER, _SMALL), vision=vision, language=language)
-    stages = (_decoder(vision), _adapter(_HANDED), _instructions())
+def _whole(
+    function: Callable[[], Recipe],
+    adapter: LanguageAdapter.Config = _ADAPTER,
+    *,
+    vision: str = SIGLIP,
+    language: str = CHAT,
+) -> Recipe:
+    model = replace(_clips(adapter, _SMALL), vision=vision, language=language)
+    stages = (_decoder(vision, adapter.resampler), _adapter(_HANDED), _instructions())
     return named(function, *stages, model=model)
 
 
