@@ -4,7 +4,8 @@
 
 For each seed, the twin of CogVLM goes on to learn the four tasks, once with pictures and once
 without, where there is nothing to learn: words go through the frozen language model alone. So does
-that of LLaVA-1.5, whose language model learns. Those that `python -m benchmarks.papers` left in the
+the one whose patches have positions of their own, and that of LLaVA-1.5, whose patches have them,
+too, and whose language model learns. Those that `python -m benchmarks.papers` left in the
 same folder are taken as they are. The command goes on where an earlier one stopped.
 """
 
@@ -15,7 +16,7 @@ from benchmarks.outcome import publish
 from isthmus.recipes.microworld._shared import GROUNDING
 from isthmus.training.stage import MicroworldData
 
-BEFORE = ("cogvlm", "llava_1_5")
+BEFORE = ("cogvlm", "cogvlm_sequential", "llava_1_5")
 """Twins that answer questions; each has one that goes on from it."""
 ASKED = MicroworldData(split="test", num=600, tasks=GROUNDING)
 METRICS = (

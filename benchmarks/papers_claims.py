@@ -14,8 +14,11 @@ MAIN = (
     *("vadapter", "vadapter_perceiver"),
 )
 """Twins of the five systems and of what they compare with, as they are called in `microworld.`."""
-OTHERS = ("idefics", "anymal")
-"""Further ones that PaLM2-VAdapter compares with."""
+OTHERS = (
+    *("idefics", "anymal"),
+    *("cogvlm_attention", "cogvlm_low_rank", "cogvlm_sequential", "vadapter_bidirectional"),
+)
+"""Further ones that PaLM2-VAdapter compares with, and those that go beyond the papers."""
 BLIND, BLIND_CLIPS = "blind", "blind_clips"
 """Those that see nothing: one reads the questions that all learn from, one those of clips, too."""
 FIRST = "blip2_alignment"
@@ -76,6 +79,12 @@ CLAIMS = (
         worse="honeybee_c_abstractor_m4",
     ),
     Claim(
+        text="64 visual tokens of a resampler tell more than 16",
+        source="Honeybee, table 8",
+        better="honeybee_resampler_m64",
+        worse="honeybee_resampler",
+    ),
+    Claim(
         text="a first stage of captions adds nothing",
         source="Prismatic, 4.1",
         better="llava_1_5",
@@ -133,6 +142,18 @@ CLAIMS = (
         worse="cogvlm_adapter",
     ),
     Claim(
+        text="experts in every layer are better than in every fourth",
+        source="CogVLM, table 6",
+        better="cogvlm",
+        worse="cogvlm_every_fourth",
+    ),
+    Claim(
+        text="experts of both parts are better than of the feed-forward part alone",
+        source="CogVLM, table 6",
+        better="cogvlm",
+        worse="cogvlm_feed_forward",
+    ),
+    Claim(
         text="a language model that learns forgets text: held-out documents",
         source="CogVLM, appendix",
         better="cogvlm",
@@ -166,6 +187,13 @@ CLAIMS = (
         worse="cogvlm",
     ),
     Claim(
+        text="telling the next patch as well brings nothing",
+        source="CogVLM, table 6",
+        better="cogvlm_patch_prediction",
+        worse="cogvlm",
+        says="no better",
+    ),
+    Claim(
         text="the first stage of the small model helps",
         source="VAdapter, table 3",
         better="vadapter",
@@ -176,6 +204,18 @@ CLAIMS = (
         source="VAdapter, table 3",
         better="vadapter_no_first_stage",
         worse="vadapter_random",
+    ),
+    Claim(
+        text="behind a resampler of one layer it is better than behind a pooler",
+        source="VAdapter, table 4",
+        better="vadapter",
+        worse="vadapter_pooler",
+    ),
+    Claim(
+        text="behind a resampler of one layer it is better than behind one of six",
+        source="VAdapter, table 4",
+        better="vadapter",
+        worse="vadapter_six_layers",
     ),
     Claim(
         text="the adapter is better than a perceiver of six layers",

@@ -31,7 +31,7 @@ def test_arms_go_on_from_the_run_of_their_seed(
         assert not any(stage.blind for stage in seeing.recipe.stages)
         assert all(stage.blind for stage in blind.recipe.stages)
         folders |= {seeing.folder, blind.folder}
-    assert len(folders) == 8
+    assert len(folders) == 4 * len(study.BEFORE)
 
 
 def parts(recipe: Recipe) -> list[str]:
