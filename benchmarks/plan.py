@@ -1,11 +1,12 @@
-"""What `isthmus plan` predicts, held against a run: operations, and memory.
+"""What `isthmus plan` predicts, held against runs: operations, and memory.
 
 `python -m benchmarks.plan --output FILE`
 
 - `flops_ratio`: operations that torch counts in a real step, by those of the plan.
 - `memory_ratio`: weights and moments, and what a process grew by while it took three steps, by the
-  plan's peak. The process returns freed memory at once (MALLOC_* below), since otherwise the habits
-  of the allocator are measured, too.
+  plan's peak; in both number formats, with all learning and with the connector alone, and with
+  layers that run again in the backward pass. The process returns freed memory at once (MALLOC_*
+  below), since otherwise the habits of the allocator are measured, too.
 """
 
 import json
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 import tyro
@@ -26,75 +27,91 @@ from isthmus import recipes
 from isthmus.axes import Batch
 from isthmus.study.devices import DEVICES
 from isthmus.study.plan import Assumed, plan
-from isthmus.training.freeze import freeze_and_thaw, set_modes
+from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
 from isthmus.training.optim import build_optimizer
 from isthmus.training.resolve import build
 from isthmus.training.stage import Recipe
-from isthmus.training.step import Trainee
+from isthmus.training.step import Trainee, autocast
 
 _RETURN_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+_CASES = {
+    "all learn, float32": (),
+    "all learn, bfloat16": ("--dtype", "bfloat16"),
+    "connector alone, float32": ("--alone",),
+    "connector alone, bfloat16": ("--alone", "--dtype", "bfloat16"),
+    "connector alone, bfloat16, recomputed": ("--alone", "--dtype", "bfloat16", "--recomputed"),
+}
 
 
 @final
 @dataclass(frozen=True)
 class Options:
-    """Hold a plan against a run."""
+    """Hold plans against runs."""
 
     output: Path | None = None
     """JSON file that gets the numbers, too."""
     batch_size: int = 64
     text_tokens: int = 64
     measure: bool = False
-    """What the process that is measured is told."""
+    """What a process that is measured is told."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    alone: bool = False
+    """Train the connector alone."""
+    recomputed: bool = False
 
 
 def main(options: Options) -> None:
-    """Plans, runs in a process of its own, and compares."""
-    recipe = _recipe(options)
+    """Plans, runs in processes of their own, and compares."""
     if options.measure:
-        sys.stdout.write(json.dumps(_measured(recipe, options)))
+        sys.stdout.write(json.dumps(_held_against_plan(options)))
         return
-    found = plan(recipe, DEVICES["cpu_core"], Assumed(text_tokens=options.text_tokens)).stages[0]
-    words = [
-        f"--{n} {getattr(options, n.replace('-', '_'))}" for n in ("batch-size", "text-tokens")
+    sizes = [
+        *("--batch-size", str(options.batch_size)),
+        *("--text-tokens", str(options.text_tokens)),
     ]
-    command = [sys.executable, "-m", "benchmarks.plan", "--measure", *" ".join(words).split()]
-    told = subprocess.run(
-        command, env={**os.environ, **_RETURN_AT_ONCE}, check=True, capture_output=True, text=True
-    )
-    real: dict[str, Any] = json.loads(told.stdout)
-    publish(
-        {
-            "flops_ratio": real["flops_per_sample"] / found.flops_per_sample,
-            "memory_ratio": real["peak_bytes"] / (found.peak_memory_gb * 1e9),
-            "planned_gb": found.peak_memory_gb,
-            "measured_gb": real["peak_bytes"] / 1e9,
-        },
-        options.output,
-        command="python -m benchmarks.plan",
-    )
+    found = {}
+    for name, words in _CASES.items():
+        command = [sys.executable, "-m", "benchmarks.plan", "--measure", *sizes, *words]
+        environment = {**os.environ, **_RETURN_AT_ONCE}
+        told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        found[name] = json.loads(told.stdout)
+    publish(found, options.output, command="python -m benchmarks.plan")
 
 
 def _recipe(options: Options) -> Recipe:
     start = recipes.resolve("microworld.quickstart")
     (stage,) = start.stages
-    schedule = replace(stage.schedule, batch_size=options.batch_size)
-    stage = replace(stage, feature_store=False, schedule=schedule, dtype="float32")
+    stage = replace(
+        stage,
+        feature_store=False,
+        schedule=replace(stage.schedule, batch_size=options.batch_size),
+        train=stage.train[:1] if options.alone else stage.train,
+        dtype=options.dtype,
+        gradient_checkpointing=options.recomputed,
+    )
     return replace(start, stages=(stage,))
 
 
-def _measured(recipe: Recipe, options: Options) -> dict[str, float]:
-    """Returns what a few steps take."""
+def _held_against_plan(options: Options) -> dict[str, float]:
+    """Returns what a few steps take, and the plan says."""
+    recipe = _recipe(options)
     (stage,) = recipe.stages
+    planned = plan(recipe, DEVICES["cpu_core"], Assumed(text_tokens=options.text_tokens)).stages[0]
     model: Any = build(recipe.model)[0]
     trainee = Trainee(model, stage.objectives)
     parts = trainee.parts()
     freeze_and_thaw(parts, stage.train)
     set_modes(trainee, parts, stage.train)
     optimizer = build_optimizer(parts, stage.train, stage.schedule)
+    cpu, dtype = torch.device("cpu"), getattr(torch, stage.dtype)
 
     def step(batch: Batch) -> None:
-        trainee(batch, [1.0])[0].backward()
+        with recomputed_layers(model, enabled=stage.gradient_checkpointing):
+            with autocast(cpu, dtype):
+                total = trainee(batch, [1.0])[0]
+            total.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -105,11 +122,15 @@ def _measured(recipe: Recipe, options: Options) -> dict[str, float]:
     for _ in range(3):
         step(batch)
     peak = _memory("VmHWM") - before + sum(each.nbytes for each in held)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    recomputed = recomputed_layers(model, enabled=stage.gradient_checkpointing)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), recomputed:
         trainee(batch, [1.0])[0].backward()
+    flops = counter.get_total_flops() / options.batch_size
     return {
-        "peak_bytes": peak,
-        "flops_per_sample": counter.get_total_flops() / options.batch_size,
+        "flops_ratio": flops / planned.flops_per_sample,
+        "memory_ratio": peak / (planned.peak_memory_gb * 1e9),
+        "planned_gb": planned.peak_memory_gb,
+        "measured_gb": peak / 1e9,
     }
 
 

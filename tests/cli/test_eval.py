@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.cli import main
+from isthmus.cli._model import language_before
 from tests.cli.conftest import World, json_lines, one_line_refusal
 
 
@@ -42,6 +43,25 @@ def test_what_became_of_text_alone_is_told(
     assert main([*words, "--before", "none"]) == 0
     assert "text alone" not in capsys.readouterr().out
     assert json.loads((tmp_path / "results.json").read_text())["text_ability"] is None
+
+
+@pytest.mark.parametrize(
+    ("language", "reason"),
+    [
+        ("someone/absent", "someone/absent, which the model was built from, is not on this"),
+        (None, "has no recipe.json, which tells what the model was built from"),
+    ],
+)
+def test_a_language_model_that_is_not_at_hand_is_missed_aloud(
+    language: str | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if language:
+        recipe = {"recipe": {"model": {"language": language}}}
+        (tmp_path / "recipe.json").write_text(json.dumps(recipe), "utf-8")
+    assert language_before(None, str(tmp_path)) is None
+    said = capsys.readouterr().err
+    assert reason in said
+    assert "Name the language model with --before, or none." in said
 
 
 def test_without_an_image_root_the_folder_of_the_data_is_it(world: World, tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 """A plan counts what a step does, without doing it."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal, cast, final
+from weakref import finalize
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus import fusion as fusions
@@ -17,12 +22,11 @@ from isthmus.cli import main
 from isthmus.connectors import default
 from isthmus.study.devices import DEVICES, Device, device_of
 from isthmus.study.plan import Assumed, StagePlan, architecture, on_meta, plan
-from isthmus.study.shapes import Shapes, fused_attention
-from isthmus.training.freeze import freeze_and_thaw, set_modes
+from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
 from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import build
 from isthmus.training.stage import Recipe
-from isthmus.training.step import Trainee
+from isthmus.training.step import Trainee, autocast
 from tests.marks import first_now
 
 QUICK = recipes.resolve("microworld.quickstart")
@@ -76,6 +80,76 @@ def test_operations_are_those_of_a_real_step(connector: str, fusion: str, frames
     assert found.flops_per_sample == counted(recipe, real)
 
 
+@final
+class Alive(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations make, and the most at once."""
+
+    def __init__(self, held: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.bytes = self.most = 0
+        self.known = {each.untyped_storage()._cdata for each in held}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for each in (each for each in tree_leaves(result) if isinstance(each, Tensor)):
+            storage = each.untyped_storage()
+            if (key := storage._cdata) not in self.known:
+                self.known.add(key)
+                self.bytes += storage.nbytes()
+                self.most = max(self.most, self.bytes)
+                finalize(storage, self.forget, key, storage.nbytes())
+        return result
+
+    def forget(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.bytes -= size
+
+
+@pytest.mark.parametrize(
+    ("dtype", "learning", "recomputed"),
+    [
+        ("bfloat16", 1, False),  # frozen weights have copies in half precision, too
+        pytest.param("bfloat16", 1, True, marks=pytest.mark.slow),
+        pytest.param("bfloat16", 2, False, marks=pytest.mark.slow),
+        pytest.param("float32", 2, True, marks=pytest.mark.slow),
+    ],
+)
+def test_memory_is_that_of_a_real_step(
+    dtype: Literal["float32", "bfloat16"], learning: int, recomputed: bool
+) -> None:
+    start = with_parts("linear", "inline")
+    (stage,) = start.stages
+    schedule = replace(stage.schedule, batch_size=4)
+    stage = replace(stage, dtype=dtype, train=stage.train[:learning], schedule=schedule)
+    stage = replace(stage, gradient_checkpointing=recomputed)
+    recipe = replace(start, stages=(stage,))
+    planned = plan(recipe, DEVICES["a100"], Assumed(text_tokens=20)).stages[0].peak_memory_gb
+
+    model = build(recipe.model)[0]
+    trainee = Trainee(model, stage.objectives)
+    freeze_and_thaw(trainee.parts(), stage.train)
+    set_modes(trainee, trainee.parts(), stage.train)
+    config, weights = cast(Any, model).config, [*trainee.parameters(), *trainee.buffers()]
+    places = torch.full((4, config.num_placeholders), config.image_token_id)
+    ids = torch.cat([places, torch.randint(5, 50, (4, 20))], dim=1)
+    labels = ids.clone()
+    labels[:, : places.shape[1] + 10] = -100
+    shape = (4, 3, config.image_size, config.image_size)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
+    mask = torch.ones_like(ids)
+    batch = Batch(input_ids=ids, attention_mask=mask, labels=labels, pixel_values=pixels)
+    alive = Alive([*weights, ids, labels, mask, pixels])
+    with alive, recomputed_layers(trainee, enabled=recomputed):
+        with autocast(torch.device("cpu"), getattr(torch, dtype)):
+            total = trainee(batch, [1.0])[0]
+        total.backward()
+    moments = sum(8 * p.numel() for p in trainee.parameters() if p.requires_grad)
+    taken = sum(each.nbytes for each in weights) + moments + alive.most
+    assert taken / 1e9 == pytest.approx(planned, rel=0.01)
+
+
 @pytest.mark.slow
 def test_images_and_texts_held_together_are_planned_too() -> None:
     recipe = recipes.resolve("microworld.blip2_alignment")
@@ -94,44 +168,47 @@ def test_a_stored_tower_costs_once_and_a_thawed_one_each_time() -> None:
     assert apart == pytest.approx(stored.tower_flops_per_image)
 
 
-def test_what_is_alive_is_counted() -> None:
-    """x of 4 x 8 by a weight of 8 x 16: what backward needs stays, everything else goes."""
-    weight = torch.empty(8, 16, device="meta", requires_grad=True)
-    shapes = Shapes([weight])
-    assert shapes.bytes == 4 * 8 * 16
-    with shapes:
-        x = torch.empty(4, 8, device="meta")
-        y = x @ weight
-        assert shapes.bytes == 4 * (8 * 16 + 4 * 8 + 4 * 16)
-        loss = y.relu().sum()
-        del y
-        assert shapes.bytes == 4 * (8 * 16 + 4 * 8 + 4 * 16 + 1)  # relu kept its result alone
-        loss.backward()
-        del loss
-        assert shapes.bytes == 4 * (2 * 8 * 16 + 4 * 8)
-    assert shapes.most_bytes > shapes.bytes
+def test_each_frame_of_a_clip_is_stored() -> None:
+    one, eight = (with_parts("perceiver_resampler", "inline", frames=n) for n in (1, 8))
+    stored = []
+    for recipe in (one, eight):
+        (stage,) = recipe.stages
+        kept = replace(recipe, stages=(replace(stage, feature_store=True),))
+        stored.append(plan(kept, DEVICES["a100"]).stages[0])
+    assert stored[1].feature_store_gb == 8 * cast(float, stored[0].feature_store_gb)
+    steps = [cast(int, each.steps) * each.step_seconds / 3600 for each in stored]
+    tower = [cast(float, each.hours) - took for each, took in zip(stored, steps, strict=True)]
+    assert tower[1] == pytest.approx(8 * tower[0])
 
 
-def test_numbers_are_known_where_the_flow_depends_on_them() -> None:
-    with Shapes():
-        ids = torch.arange(6, device="meta")
-        mask = ids > 2
-        values = torch.empty(6, 5, device="meta")
-        assert int(mask.sum()) == 3
-        assert values[mask].shape == (3, 5)
-        with pytest.raises(RuntimeError, match="cannot be called on meta tensors"):
-            values.sum().item()
+def test_a_checkpoint_holds_what_earlier_stages_changed() -> None:
+    (stage,) = QUICK.stages
+    first = replace(stage, train=stage.train[1:], name="first")
+    second = replace(stage, train=stage.train[:1], name="second")
+    alone, after = (
+        plan(replace(QUICK, stages=stages), DEVICES["a100"]).stages[-1]
+        for stages in ((second,), (first, second))
+    )
+    earlier = 4 * 3 * after.parameters["language_model"] / 1e9
+    assert after.checkpoint_gb - alone.checkpoint_gb == pytest.approx(earlier, rel=1e-3)
 
 
-def test_attention_keeps_no_weights() -> None:
-    query, key = torch.empty(1, 4, 64, 8, device="meta"), torch.empty(1, 2, 64, 8, device="meta")
-    usual = torch.nn.functional.scaled_dot_product_attention
-    shapes = Shapes()
-    with shapes, fused_attention():
-        found = torch.nn.functional.scaled_dot_product_attention(query, key, key, enable_gqa=True)
-    assert found.shape == query.shape
-    assert shapes.most_bytes < 4 * 4 * 64 * 64  # of the weights alone
-    assert torch.nn.functional.scaled_dot_product_attention is usual
+def test_stages_are_timed_in_their_number_format() -> None:
+    (stage,) = QUICK.stages
+    both = [
+        replace(QUICK, stages=(replace(stage, dtype=dtype),)) for dtype in ("float32", "bfloat16")
+    ]
+    seconds = [plan(each, DEVICES["h100"]).stages[0].step_seconds for each in both]
+    assert seconds[0] / seconds[1] == pytest.approx(989 / 67)
+    own = [plan(each, device_of("989,80")).stages[0].step_seconds for each in both]
+    assert own == [seconds[1], seconds[1]]
+
+
+def test_more_devices_than_samples_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"in 64 pieces, and each piece needs samples, at least 1;"
+    ):
+        plan(QUICK, DEVICES["a100"], Assumed(devices=64))
 
 
 PUBLISHED = [name for name in recipes.names() if not name.startswith("microworld.")]
@@ -188,6 +265,16 @@ def test_each_device_holds_a_part_of_what_is_shared_out() -> None:
     assert apart == pytest.approx(shared * (1 / 2 - 1 / 4) / 1e9, rel=0.01)
     moments = 8 * sum(two.trained.values()) / 1e9
     assert four.peak_memory_gb < on_devices(4, sharded=False).peak_memory_gb - moments / 2
+
+
+@pytest.mark.slow
+def test_processes_tell_each_other_gradients_in_buckets() -> None:
+    """They are there from the beginning, and the gradients in them."""
+    one, two, four = (on_devices(num, sharded=False) for num in (1, 2, 4))
+    assert two.peak_memory_gb == four.peak_memory_gb
+    gradients = 4 * sum(one.trained.values()) / 1e9
+    # The most is alive with the loss, before the first gradient of a step.
+    assert two.peak_memory_gb - one.peak_memory_gb == pytest.approx(gradients, rel=0.02)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from isthmus.training.log import read_log
 from isthmus.training.processes import join_processes
@@ -30,6 +31,33 @@ def dying(run, *args, **options):
         raise SystemExit(9)
 loop._checkpoint = dying
 """
+WITNESSED = """
+import json
+from pathlib import Path
+from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
+from isthmus.training import loop
+from isthmus.training.sharding import gathered
+usual, output = loop.take_step, sys.argv[sys.argv.index("--output") + 1]
+def witnessed(learner, pieces, accelerator, dtype):
+    pieces = list(pieces)
+    found = usual(learner, pieces, accelerator, dtype)
+    weights = dict(accelerator.unwrap_model(learner).named_parameters())
+    told = {
+        "shows": any(piece.batch.pixel_values is not None for piece in pieces),
+        "shards": sum(isinstance(weight, DTensor) for weight in weights.values()),
+    }
+    file = Path(f"{output}-seen-{accelerator.process_index}.jsonl")
+    if not file.exists():
+        gradients = {name: value.grad for name, value in weights.items() if value.requires_grad}
+        save_file(gathered(gradients), f"{output}-gradients-{accelerator.process_index}.safetensors")
+    with file.open("a") as lines:
+        lines.write(json.dumps(told) + "\\n")
+    return found
+loop.take_step = witnessed
+"""
+"""Has each process write down of each step whether its samples show images, and of the first one
+the gradients."""
 
 
 def train(
@@ -74,13 +102,36 @@ def validations(output: Path) -> list[float]:
     return [line["validation_loss"] for line in read_log(output) if "validation_loss" in line]
 
 
+def seen(output: Path) -> list[list[dict[str, Any]]]:
+    """What the processes of a `WITNESSED` run wrote down, by step."""
+    files = sorted(output.parent.glob(f"{output.name}-seen-*.jsonl"))
+    lines = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+    return [list(step) for step in zip(*lines, strict=True)]
+
+
+def has_mixed_steps(output: Path) -> bool:
+    """Whether one process had text alone in a step in which the other had images."""
+    return any(len({process["shows"] for process in step}) == 2 for step in seen(output))
+
+
+def gradients(output: Path) -> dict[str, Tensor]:
+    """The gradients of the first step of a `WITNESSED` run, of which each process knows all."""
+    first, *others = (
+        load_file(file)
+        for file in sorted(output.parent.glob(f"{output.name}-gradients-*.safetensors"))
+    )
+    for other in others:
+        torch.testing.assert_close(other, first, rtol=0, atol=0)
+    return first
+
+
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
-    """Twelve steps of four samples; the first samples of a batch may be text alone."""
+    """Twelve steps of four samples; in some, one of two processes has text alone."""
     recipe = tiny_recipe(tmp_path, dropout=0.0, checkpoint_every=0.25)
     file = tmp_path / "data/messages.jsonl"
     kept: list[dict[str, Any]] = rows(22)
-    for row in kept[: len(kept) * 2 // 3]:  # so that some batches have images in one half only
+    for row in kept[:13]:
         row["images"] = []
         for message in row["messages"]:
             if isinstance(message["content"], list):
@@ -92,7 +143,11 @@ def recipe(tmp_path: Path) -> Recipe:
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(recipe: Recipe, tmp_path: Path) -> None:
     for processes in (1, 2):
-        train(recipe, tmp_path / f"of-{processes}", processes=processes)
+        train(recipe, tmp_path / f"of-{processes}", processes=processes, patch=WITNESSED)
+    assert has_mixed_steps(tmp_path / "of-2")
+    torch.testing.assert_close(
+        *(gradients(tmp_path / f"of-{n}") for n in (2, 1)), rtol=1e-5, atol=1e-6
+    )
     one, two = (losses(tmp_path / f"of-{n}") for n in (1, 2))
     assert len(one) == 12
     assert one == pytest.approx(two, abs=1e-5)
@@ -185,7 +240,7 @@ def test_a_part_that_some_batches_do_not_use_learns_alike(
 ) -> None:
     """Text alone reaches no connector, and nothing reaches the mask token of a DINOv2."""
     (stage,) = recipe.stages
-    parts = (Part(name=trained, lr=1e-2),)
+    parts = (Part(name=trained, lr=1e-3),)
     model = replace(recipe.model, vision=save_vision(tmp_path / "dinov2", "dinov2"))
     recipe = replace(recipe, model=model, stages=(replace(stage, train=parts),))
     for processes in (1, 2):

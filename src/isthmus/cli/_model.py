@@ -14,6 +14,7 @@ from isthmus import (
     load,
     load_alignment,
 )
+from isthmus.cli._console import plain
 from isthmus.cli._quiet import hush_libraries
 from isthmus.evaluation.results import RECIPE_FILE
 from isthmus.microworld.towers import located
@@ -55,17 +56,28 @@ def language_before(asked: str | None, folder: str) -> str | None:
     """Returns the language model that a model was built from, as `from_pretrained` takes it.
 
     Args:
-        asked: its name, `none`, or None for that of the recipe in the model's folder; this is left
-            out where it is not on this machine.
+        asked: its name, `none`, or None for that of the recipe in the model's folder; where it is
+            not on this machine, this is said, and it is left out.
         folder: of the model.
     """
     if asked is not None:
         return None if asked == "none" else located(asked)
     if not (Path(folder) / RECIPE_FILE).is_file():
+        _miss(f"{folder} has no {RECIPE_FILE}, which tells what the model was built from")
         return None
     name = read_description(Path(folder))["recipe"]["model"].get("language")
     if name is None:
         return None
     name = located(name)
     cached = Path(name).is_dir() or try_to_load_from_cache(name, "config.json")
-    return name if cached is True or isinstance(cached, str) else None
+    if cached is True or isinstance(cached, str):
+        return name
+    _miss(f"{name}, which the model was built from, is not on this machine")
+    return None
+
+
+def _miss(why: str) -> None:
+    plain(stderr=True).print(
+        f"What became of text alone is not measured: {why}. Name the language model with --before, "
+        "or none."
+    )

@@ -39,7 +39,7 @@ class Options:
     text_tokens: int = 128
     """Of a sample, question and answer together."""
     images: int = 1
-    """Of a sample, or frames of its clip."""
+    """Of a sample; a clip that the connector reads as one counts once."""
     samples: int | None = None
     """Of the data, where the recipe counts epochs."""
     json: bool = False

@@ -28,10 +28,16 @@ from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.pretrained import published
 from isthmus.study.devices import Device
-from isthmus.study.shapes import Shapes, fused_attention
+from isthmus.study.shapes import Kernels, Shapes, backward
 from isthmus.training.feature_formats import FeatureFormat
-from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
+from isthmus.training.freeze import (
+    freeze_and_thaw,
+    learned_values,
+    recomputed_layers,
+    set_modes,
+)
 from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.pieces import check_pieces
 from isthmus.training.resolve import set_attention
 from isthmus.training.sharding import gathered_alone
 from isthmus.training.stage import MicroworldData, Recipe, Stage
@@ -50,7 +56,8 @@ class Assumed:
     """What a plan cannot know."""
 
     text_tokens: int = 128
-    """Of a sample, question and answer together; half of them are learned."""
+    """Of a sample, question and answer together; half of them are learned. Of a row, where samples
+    are packed."""
     images: int = 1
     """Of a sample; a clip that the connector reads as one counts once."""
     samples: int | None = None
@@ -91,13 +98,13 @@ class StagePlan:
     """Samples computed at once."""
     peak_memory_gb: float
     """Of a device: weights, gradients, moments and activations; not what the kernels themselves and
-    the allocator take."""
+    the allocator take. Weights of four bits are counted as if they were whole."""
     step_seconds: float
     steps: int | None
     """None where nobody knows how many samples there are."""
     hours: float | None
     checkpoint_gb: float
-    """On disk, of all checkpoints that are kept."""
+    """On disk, of all checkpoints that are kept: what changed, and moments of what learns."""
     feature_store_gb: float | None
     """On disk; None where there is none, or nobody knows how many images there are."""
 
@@ -136,7 +143,8 @@ def plan(recipe: Recipe, device: Device, assumed: Assumed | None = None) -> Plan
         assumed: what cannot be known.
 
     Raises:
-        ValueError: a part's configuration cannot be had, or a stage cannot be sharded.
+        ValueError: a part's configuration cannot be had, a stage cannot be sharded, or its batches
+            have fewer samples than there are devices.
     """
     assumed = assumed or Assumed()
     stages = [_planned(recipe, n, device, assumed) for n in range(len(recipe.stages))]
@@ -198,11 +206,13 @@ def on_meta(
 
 def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> StagePlan:
     stage, schedule = recipe.stages[number], recipe.stages[number].schedule
+    check_pieces(stage, assumed.devices)
     model: Any = on_meta(architecture(recipe.models[number]))
     set_attention(model, recipe.models[number].attention)
     trainee = Trainee(model, stage.objectives)
     parts = trainee.parts()
-    for part in (p for s in recipe.since(number) for p in s.train if p.name in parts):
+    so_far = [p for s in recipe.since(number) for p in s.train if p.name in parts]
+    for part in so_far:
         if part.lora:
             with torch.device("meta"):
                 add_lora(parts[part.name], part.lora)
@@ -216,13 +226,14 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     steps = schedule.steps
     if steps is None and samples is not None:
         steps = ceil(samples / schedule.batch_size) * (schedule.epochs or 0)
-    rate = device.teraflops * 1e12 * device.share * assumed.devices
+    rate = device.rate(stage.dtype) * assumed.devices
     seconds = schedule.batch_size * flops / rate
-    stored = samples * assumed.images if stage.feature_store and samples is not None else None
+    stored = _num_images(model, assumed) * samples if stage.feature_store and samples else None
     tower_hours = 0.0 if stored is None else stored * seen / rate / 3600
-    learned = sum(row.trainable for row in rows)
-    whole = _batch(model, stage, at_once, assumed, states)
+    moving = _kept_beside(stage) * sum(row.trainable for row in rows)
+    written = moving + sum(value.numel() for value in learned_values(parts, so_far))
     format_ = FeatureFormat.of(stage.feature_dtype, getattr(torch, stage.dtype))
+    whole = _batch(model, stage, at_once, assumed, states, format_.computed)
     return StagePlan(
         name=stage.name,
         parameters={row.part: row.parameters for row in rows},
@@ -235,7 +246,7 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
         step_seconds=seconds,
         steps=steps,
         hours=None if steps is None else steps * seconds / 3600 + tower_hours,
-        checkpoint_gb=learned * 4 * (1 + _kept_beside(stage)) * KEPT_CHECKPOINTS / 1e9,
+        checkpoint_gb=4 * written * KEPT_CHECKPOINTS / 1e9,
         feature_store_gb=None if stored is None else stored * format_.num_bytes(*states) / 1e9,
     )
 
@@ -269,40 +280,38 @@ def _flops(trainee: Trainee, stage: Stage, batch: Batch) -> float:
 
 def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> int:
     """Returns the bytes that a step needs at once."""
-    weights = [*trainee.parameters(), *trainee.buffers()]
     learned = [p for p in trainee.parameters() if p.requires_grad]
-    kept = sum(_kept_beside(stage) * 4 * p.numel() for p in learned)
-    held = sum(each.numel() * each.element_size() for each in weights) + kept
-    half = getattr(torch, stage.dtype) if stage.dtype != "float32" else None
-    if assumed.sharded:
-        gradients = sum(4 * p.numel() for p in learned)
-        held = (held + gradients) // assumed.devices + _gathered(trainee, stage)
-    # Autocast does not know shapes: weights in half precision compute the same activations.
-    if half is not None:
-        trainee.to(half)
+    gradients = sum(4 * p.numel() for p in learned)
+    weights = _num_bytes(trainee) + sum(each.nbytes for each in trainee.buffers())
+    held = weights + _kept_beside(stage) * gradients
     in_pieces = stage.schedule.accumulation > 1
-    if assumed.sharded and not in_pieces:
-        for layer in gathered_alone(trainee.model.model.language_model):
-            for weight in (p for p in layer.parameters() if p.requires_grad):
-                weight.register_post_accumulate_grad_hook(_hand_on)
+    if assumed.sharded:
+        held = (held + gradients) // assumed.devices + _gathered(trainee, stage)
+        layers = gathered_alone(trainee.model.model.language_model)
+        elsewhere = [p for layer in layers for p in layer.parameters() if p.requires_grad]
+    elif assumed.devices > 1:
+        held += gradients  # the buckets in which processes tell each other
+        elsewhere = learned
+    else:
+        elsewhere = []
+    for weight in [] if in_pieces else elsewhere:
+        weight.register_post_accumulate_grad_hook(_hand_on)
+    half = getattr(torch, stage.dtype) if stage.dtype != "float32" else None
     shapes = Shapes([*trainee.parameters(), *trainee.buffers()])
     begun = shapes.bytes
     with (
         shapes,
-        fused_attention(),
+        Kernels(half),
         recomputed_layers(trainee, enabled=stage.gradient_checkpointing),
     ):
         for _ in range(2 if in_pieces else 1):  # the second meets gradients of the first
             _step(trainee, batch)
     trainee.zero_grad()
-    trainee.float()
-    # Autocast keeps what it made of a weight up to its gradient, which is in float32.
-    copies = 0 if half is None else 4 if in_pieces else half.itemsize
-    return held + copies * sum(p.numel() for p in learned) + shapes.most_bytes - begun
+    return held + shapes.most_bytes - begun
 
 
 def _hand_on(weight: Tensor) -> None:
-    """Drops a gradient that is whole: of a layer's, each device keeps its part at once."""
+    """Drops a gradient that is whole: it is in a bucket, or each device has kept its part."""
     weight.grad = None
 
 
@@ -324,17 +333,30 @@ def _num_bytes(module: torch.nn.Module) -> int:
 def _step(trainee: Trainee, batch: Batch) -> None:
     total, _, _ = trainee(batch, [1.0] * len(trainee.weights))
     if total.requires_grad:
-        total.backward()
+        backward(total)
 
 
-def _batch(model: Any, stage: Stage, size: int, assumed: Assumed, states: tuple[int, int]) -> Batch:
+def _num_images(model: Any, assumed: Assumed) -> int:
+    """Returns the images of a sample, each frame of its clips counted."""
+    frames = 1 if isinstance(model, IsthmusForAlignment) else model.config.clip_frames
+    return assumed.images * frames
+
+
+def _batch(
+    model: Any,
+    stage: Stage,
+    size: int,
+    assumed: Assumed,
+    states: tuple[int, int],
+    computed: torch.dtype = torch.float32,
+) -> Batch:
     """Returns samples of the assumed lengths; pixels have no content."""
     config = model.config
-    frames = 1 if isinstance(model, IsthmusForAlignment) else config.clip_frames
-    images = 0 if stage.blind else assumed.images * frames
+    images = 0 if stage.blind else _num_images(model, assumed)
     shown: dict[str, Any] = {}
     if images and stage.feature_store:
-        shown["patch_features"] = torch.empty(size * images, *states, device="meta")
+        kept = torch.empty(size * images, *states, dtype=computed, device="meta")
+        shown["patch_features"] = kept
     elif images:
         shown["pixel_values"] = _pixels(model, size * images)
     if isinstance(model, IsthmusForAlignment):

@@ -6,14 +6,14 @@ placeholders of images are, how many labels there are. So a model runs forward a
 very code that trains it, whatever its connector and fusion.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
-from weakref import finalize
+from weakref import WeakValueDictionary, finalize
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.autograd.graph import get_gradient_edge
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -81,25 +81,85 @@ class Shapes(TorchDispatchMode):
         self.bytes -= size
 
 
-@contextmanager
-def fused_attention() -> Iterator[None]:
-    """Has attention keep no weights for a while, as the kernels of devices do; shapes know none.
+@final
+class Kernels(TorchFunctionMode):
+    """Has shapes be computed as a device's kernels would: attention keeps no weights of its own.
 
-    A mode of torch's would do, but it is left during the backward pass, where layers may run again.
+    In half precision, what `torch.autocast` casts on GPUs is cast here; it knows no shapes. The
+    copy of a weight lives as long as a backward pass needs it. Layers may run again in that pass:
+    take `backward`, since torch's own leaves such a mode.
     """
-    usual = functional.scaled_dot_product_attention
 
-    def fused(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        groups = query.shape[1] // key.shape[1]
-        if groups > 1:
-            key, value = (each.repeat_interleave(groups, dim=1) for each in (key, value))
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)[0]
+    def __init__(self, half: torch.dtype | None = None) -> None:
+        """Sets the number format of products.
 
-    functional.scaled_dot_product_attention = fused
-    try:
-        yield
-    finally:
-        functional.scaled_dot_product_attention = usual
+        Args:
+            half: bfloat16 or float16; None leaves all as it is.
+        """
+        super().__init__()
+        self._half = half
+        self._copies: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Runs a function of torch."""
+        name, named = getattr(func, "__name__", ""), dict(kwargs or {})
+        if self._half is not None and (name in _IN_HALF or name in _IN_FULL):
+            kind = self._half if name in _IN_HALF else torch.float32
+            args, named = tree_map_only(Tensor, lambda t: self._cast(t, kind), (args, named))
+        if name == "scaled_dot_product_attention":
+            return _fused_attention(*args, **named)
+        return func(*args, **named)
+
+    def _cast(self, value: Tensor, kind: torch.dtype) -> Tensor:
+        if not value.is_floating_point() or value.dtype == kind:
+            return value
+        # Autocast makes one copy of a weight that learns, and one in each place of a frozen one.
+        if not (value.is_leaf and value.requires_grad):
+            return value.to(kind)
+        if (copy := self._copies.get(id(value))) is None:
+            copy = self._copies[id(value)] = value.to(kind)
+        return copy
+
+
+def backward(total: Tensor) -> None:
+    """Computes the gradients of a sum, within the modes of its caller.
+
+    Args:
+        total: one number.
+    """
+    # A function that is given no tensor to compute with does not leave the mode that it is under.
+    torch.autograd.backward(get_gradient_edge(total), torch.ones_like(total))
+
+
+_IN_HALF = frozenset(
+    (
+        *("linear", "matmul", "__matmul__", "mm", "bmm", "baddbmm", "addmm", "addbmm", "einsum"),
+        *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"),
+        "scaled_dot_product_attention",
+    )
+)
+_IN_FULL = frozenset(
+    (
+        *("layer_norm", "group_norm", "norm", "softmax", "log_softmax", "logsumexp", "softplus"),
+        *("exp", "log", "pow", "__pow__", "rsqrt", "reciprocal", "sum", "prod", "cumsum"),
+        *("cosine_similarity", "cross_entropy", "mse_loss", "binary_cross_entropy_with_logits"),
+    )
+)
+
+
+def _fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+) -> Tensor:
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (each.repeat_interleave(groups, dim=1) for each in (key, value))
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)[0]
 
 
 def _goes_to_meta(named: Mapping[str, Any]) -> bool:

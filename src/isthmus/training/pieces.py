@@ -9,6 +9,7 @@ from isthmus.axes import Batch
 from isthmus.data.faults import NothingReadable
 from isthmus.data.order import share
 from isthmus.training.examples import Dataset
+from isthmus.training.stage import Stage
 from isthmus.training.step import Piece
 
 
@@ -68,3 +69,24 @@ def _stand_in(dataset: Dataset, batch: Sequence[int]) -> Batch:
     if example is None:
         raise NothingReadable(f"none of the {len(batch)} samples of a step can be read")
     return replace(example, stand_in=True)
+
+
+def check_pieces(stage: Stage, num_processes: int) -> None:
+    """Checks that what is computed at once is enough for every objective.
+
+    Args:
+        stage: whose batches are cut.
+        num_processes: that share each.
+
+    Raises:
+        ValueError: it is not.
+    """
+    schedule = stage.schedule
+    pieces = schedule.accumulation * num_processes
+    least = max(objective.least_samples for objective in stage.objectives)
+    if schedule.batch_size < least * pieces:
+        raise ValueError(
+            f"stage {stage.name!r} computes its batches of {schedule.batch_size} in {pieces} "
+            f"pieces, and each piece needs samples, at least {least}; raise schedule.batch_size to "
+            f"{least * pieces}, lower schedule.accumulation, or take fewer processes"
+        )

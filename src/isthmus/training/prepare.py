@@ -1,7 +1,7 @@
 """Before the first step of a stage: freeze, open the data, build the optimizer, restore."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -35,10 +35,10 @@ from isthmus.training.freeze import (
 from isthmus.training.hand_over import heirs_of
 from isthmus.training.log import RunLog
 from isthmus.training.optim import build_optimizer
-from isthmus.training.pieces import pieces_of
+from isthmus.training.pieces import check_pieces, pieces_of
 from isthmus.training.resolve import Model, ModelProcessor, examples_of
 from isthmus.training.schedule import lr_factor
-from isthmus.training.sharding import gathered, group_layers, is_sharded
+from isthmus.training.sharding import forget_gathered, gathered, group_layers, is_sharded
 from isthmus.training.stage import Part, PartName, Recipe, Stage
 from isthmus.training.stage_data import StageData, open_data
 from isthmus.training.step import Piece, Trainee
@@ -131,9 +131,12 @@ class Prepared:
         """Returns what was learned by the names in the model, whole; every process has to ask."""
         return _within_model(gathered(weights_of(self.trainee, self.learned)))
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """Returns the context in which the weights are their average, where there is one."""
-        return self.average.in_place() if self.average else nullcontext()
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Has the weights be their average for a while, where there is one."""
+        with self.average.in_place() if self.average else nullcontext():
+            yield
+            forget_gathered(self.trainee)  # the next step would take them for the weights
 
     def steps(self, position: Position) -> Iterator[Due]:
         """Yields what this process computes of each step that is left, from a position on."""
@@ -203,7 +206,7 @@ def prepare(run: Run, number: int, before: Prepared | None) -> Prepared:
         accelerator=accelerator,
         console=run.console,
     )
-    _check_pieces(stage, accelerator.num_processes)
+    check_pieces(stage, accelerator.num_processes)
     num_steps = _num_steps(run, stage, data)
     optimizer = build_optimizer(parts, stage.train, stage.schedule)
 
@@ -315,19 +318,6 @@ def _go_on(
     optimizer.load_state_dict(before.optimizer.state_dict())
     if average and before.average:
         average.load(before.average.values())
-
-
-def _check_pieces(stage: Stage, num_processes: int) -> None:
-    """Checks that what is computed at once is enough for every objective."""
-    schedule = stage.schedule
-    pieces = schedule.accumulation * num_processes
-    least = max(objective.least_samples for objective in stage.objectives)
-    if schedule.batch_size < least * pieces:
-        raise ValueError(
-            f"stage {stage.name!r} computes its batches of {schedule.batch_size} in {pieces} "
-            f"pieces, of which each needs {least} samples to hold against each other; raise "
-            f"schedule.batch_size to {least * pieces}, or lower schedule.accumulation"
-        )
 
 
 def _heirs(run: Run, number: int) -> set[PartName]:

@@ -20,12 +20,14 @@ def join_processes(*, some_unused: bool = False) -> Accelerator:
         ValueError: `accelerate launch` was asked for several processes and started one, or for
             what a stage decides.
     """
+    # Gradients lie in the buckets in which processes exchange them, rather than beside those.
+    options = {"find_unused_parameters": some_unused, "gradient_as_bucket_view": True}
     # Left to itself, accelerate joins processes by way of GPUs alone: on CPUs, each would train
     # the whole and write over the others.
     accelerator = Accelerator(
         mixed_precision="no",
         cpu=not torch.accelerator.is_available(),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=some_unused)],
+        kwargs_handlers=[DistributedDataParallelKwargs(**options)],
     )
     if is_sharded(accelerator):
         check_plugin(accelerator.state.fsdp_plugin)

@@ -68,6 +68,16 @@ def group_layers(plugin: FullyShardedDataParallelPlugin, language_model: PreTrai
     plugin.cpu_ram_efficient_loading = False  # each process has read the weights
 
 
+def forget_gathered(module: nn.Module) -> None:
+    """Frees whole weights that the shards no longer say; without shards, nothing happens.
+
+    A backward pass does so; where there is none, what lies outside of the layers stays whole.
+    """
+    for each in module.modules():
+        if isinstance(each, FSDPModule):
+            each.reshard()
+
+
 def touched(module: nn.Module) -> Tensor:
     """Returns 0, as far as gradients tell, of all that learns outside of the layers.
 
