@@ -49,8 +49,9 @@ def witnessed(learner, pieces, accelerator, dtype):
     }
     file = Path(f"{output}-seen-{accelerator.process_index}.jsonl")
     if not file.exists():
-        gradients = {name: value.grad for name, value in weights.items() if value.requires_grad}
-        save_file(gathered(gradients), f"{output}-gradients-{accelerator.process_index}.safetensors")
+        by_name = {name: value.grad for name, value in weights.items() if value.requires_grad}
+        of_this = f"{output}-gradients-{accelerator.process_index}.safetensors"
+        save_file(gathered(by_name), of_this)
     with file.open("a") as lines:
         lines.write(json.dumps(told) + "\\n")
     return found
