@@ -124,6 +124,13 @@ CLAIMS = (
         says="no better",
     ),
     Claim(
+        text="questions without a picture bring nothing",
+        source="Prismatic, 4.3",
+        better="prismatic",
+        worse="prismatic_no_text",
+        says="no better",
+    ),
+    Claim(
         text="a second epoch helps",
         source="Prismatic, 4.4",
         better="prismatic_two_epochs",
@@ -134,6 +141,12 @@ CLAIMS = (
         source="Prismatic, 4.4",
         better="prismatic_more_data",
         worse="prismatic",
+    ),
+    Claim(
+        text="all findings together are better than LLaVA-1.5",
+        source="Prismatic, 5",
+        better="prism",
+        worse="llava_1_5",
     ),
     Claim(
         text="experts are better than a connector alone",
@@ -194,6 +207,12 @@ CLAIMS = (
         says="no better",
     ),
     Claim(
+        text="a larger vision tower helps experts",
+        source="CogVLM, table 6",
+        better="cogvlm_large_tower",
+        worse="cogvlm",
+    ),
+    Claim(
         text="the first stage of the small model helps",
         source="VAdapter, table 3",
         better="vadapter",
@@ -222,6 +241,12 @@ CLAIMS = (
         source="VAdapter, table 2",
         better="vadapter",
         worse="vadapter_perceiver",
+    ),
+    Claim(
+        text="the adapter is better than two layers",
+        source="VAdapter, table 13",
+        better="vadapter",
+        worse="vadapter_mlp",
     ),
     Claim(
         text="the adapter is there in fewer steps than a perceiver of six layers",

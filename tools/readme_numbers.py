@@ -203,6 +203,19 @@ def _is_score(cell: Any) -> bool:
     return isinstance(cell, dict) and "over_blind" in cell
 
 
+def plan(numbers: Numbers) -> str:
+    """Returns what plans say, and what runs took."""
+    lines = ["| a step of `microworld.quickstart` | measured, GB | planned | ratio | operations |"]
+    lines.append("|---" * 5 + "|")
+    for name, case in numbers.items():
+        if isinstance(case, dict) and "memory_ratio" in case:
+            lines.append(
+                f"| {name} | {case['measured_gb']:.3f} | {case['planned_gb']:.3f} | "
+                f"{case['memory_ratio']:.3f} | {case['flops_ratio']:.3f} |"
+            )
+    return "\n".join(lines) + "\n\nRatios are of what was measured to what was planned."
+
+
 def plan_published(numbers: Numbers) -> str:
     """Returns what plans say of steps whose time was published."""
     lines = ["| recipe | published, s a step | planned | ratio |", "|---|---|---|---|"]
@@ -244,6 +257,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "quickstart": quickstart,
     "feature_store": feature_store,
     "stage1_cost": stage1_cost,
+    "plan": plan,
     "plan_published": plan_published,
     "papers": papers,
     "blip2_retrieval": study,

@@ -15,6 +15,7 @@ from isthmus.recipes._named import named
 from isthmus.recipes.microworld._shared import (
     ALONE_LR,
     LANGUAGE,
+    SIGLIP,
     captions,
     connector,
     grounding,
@@ -172,6 +173,18 @@ def cogvlm_patch_prediction() -> Recipe:
     return replace(whole, stages=tuple(replace(each, objectives=both) for each in whole.stages))
 
 
+def cogvlm_large_tower() -> Recipe:
+    """CogVLM in small, behind a vision tower of twice the layers.
+
+    Paper: arXiv 2311.03079, table 6: a smaller tower is a little worse.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_large_tower --output DIR`
+    """
+    large = "microworld:siglip_large"
+    return _model(cogvlm_large_tower, VisualExpert.Config(), _EXPERTS, vision=large)
+
+
 def cogvlm_grounding() -> Recipe:
     """CogVLM-Grounding in small: captions with boxes, then its four tasks, after `cogvlm`.
 
@@ -207,8 +220,10 @@ def _grounding(function: Callable[[], Recipe], fusion: FusionConfig, *, start: s
     return named(function, *stages, model=model, start=Path(start))
 
 
-def _model(function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part) -> Recipe:
+def _model(
+    function: Callable[[], Recipe], fusion: FusionConfig, *parts: Part, vision: str = SIGLIP
+) -> Recipe:
     bridge = connector(ALONE_LR)
     first: Any = replace(captions(ALONE_LR), train=(bridge, *parts))
-    model = joined(GLU.Config(), fusion=fusion)
+    model = joined(GLU.Config(), fusion=fusion, vision=vision)
     return named(function, first, instructions(bridge, *parts), model=model)

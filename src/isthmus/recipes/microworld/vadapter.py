@@ -18,6 +18,7 @@ from isthmus.recipes.microworld._shared import (
     LANGUAGE,
     LAYERED_LR,
     NUM_TOKENS,
+    PERCEPTRON,
     SIGLIP,
     TASKS,
     captions,
@@ -132,6 +133,19 @@ def vadapter_perceiver() -> Recipe:
     Command: `isthmus train microworld.vadapter_perceiver --output DIR`
     """
     return _alone(vadapter_perceiver, _clips(replace(_RESAMPLER, depth=6)))
+
+
+def vadapter_mlp() -> Recipe:
+    """The other adapter that VAdapter compares with: two layers, a visual token for each patch.
+
+    Paper: arXiv 2402.10896, table 13: a little worse at captions, far worse at questions.
+    Differs: it learns from pictures alone; the paper does not say how eight frames pass an MLP.
+    Expected: not measured.
+    Hardware: as `vadapter`.
+    Command: `isthmus train microworld.vadapter_mlp --output DIR`
+    """
+    stages = captions(ALONE_LR, num=6000), instructions(connector(ALONE_LR), LANGUAGE)
+    return named(vadapter_mlp, *stages, model=joined(PERCEPTRON))
 
 
 def vadapter_large() -> Recipe:
