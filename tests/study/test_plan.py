@@ -168,6 +168,7 @@ def test_a_stored_tower_costs_once_and_a_thawed_one_each_time() -> None:
     assert apart == pytest.approx(stored.tower_flops_per_image)
 
 
+@pytest.mark.slow
 def test_each_frame_of_a_clip_is_stored() -> None:
     one, eight = (with_parts("perceiver_resampler", "inline", frames=n) for n in (1, 8))
     stored = []
@@ -181,6 +182,7 @@ def test_each_frame_of_a_clip_is_stored() -> None:
     assert tower[1] == pytest.approx(8 * tower[0])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_what_earlier_stages_changed() -> None:
     (stage,) = QUICK.stages
     first = replace(stage, train=stage.train[1:], name="first")
@@ -193,6 +195,7 @@ def test_a_checkpoint_holds_what_earlier_stages_changed() -> None:
     assert after.checkpoint_gb - alone.checkpoint_gb == pytest.approx(earlier, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_stages_are_timed_in_their_number_format() -> None:
     (stage,) = QUICK.stages
     both = [
@@ -334,6 +337,12 @@ def test_a_number_that_cannot_be_is_named(name: str) -> None:
     given: dict[str, Any] = {name: 0}
     with pytest.raises(ValueError, match=f"{name} is 0; expected 1 or more"):
         Assumed(**given)
+
+
+def test_devices_have_a_rate_for_each_number_format() -> None:
+    known, own = DEVICES["a100"], device_of("312,80,0.5")
+    assert (known.rate("bfloat16"), known.rate("float32")) == (0.4 * 312e12, 0.4 * 19.5e12)
+    assert own.rate("bfloat16") == own.rate("float32") == 0.5 * 312e12
 
 
 def test_devices_are_known_by_name_or_by_their_figures() -> None:
