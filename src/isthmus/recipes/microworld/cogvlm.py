@@ -203,7 +203,8 @@ def cogvlm_sequential_grounding() -> Recipe:
     """CogVLM-Grounding in small, where each patch has a position of its own, as each word has.
 
     Paper: none; as `cogvlm_grounding`.
-    Expected: not measured.
+    Expected: 0.08 of boxes at IoU 0.5, 0 without pictures; 0.72 of phrases of boxes; mean of 3
+        seeds.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_sequential_grounding
         --start runs/cogvlm_sequential --output DIR`
