@@ -213,7 +213,9 @@ def plan(numbers: Numbers) -> str:
                 f"| {name} | {case['measured_gb']:.3f} | {case['planned_gb']:.3f} | "
                 f"{case['memory_ratio']:.3f} | {case['flops_ratio']:.3f} |"
             )
-    return "\n".join(lines) + "\n\nRatios are of what was measured to what was planned."
+    return "\n".join(lines) + (
+        f"\n\nRatios are of what was measured to what was planned. On {_machine(numbers)}."
+    )
 
 
 def plan_published(numbers: Numbers) -> str:

@@ -16,7 +16,7 @@ from isthmus.data.mixture.file import read_mixture
 from isthmus.data.templates.instruct import Instructions
 from isthmus.data.templates.template import template_set
 from isthmus.geometry.box_text import convention
-from isthmus.study.plan import architecture, on_meta
+from isthmus.study.architecture import architecture, on_meta
 from isthmus.training.freeze import freeze_and_thaw
 from isthmus.training.log import read_log
 from isthmus.training.loop import train

@@ -17,7 +17,7 @@ from isthmus.data.sources._named import load_reader
 from isthmus.data.templates.template import template_set
 from isthmus.geometry.box_text import convention
 from isthmus.recipes._facts import facts_of
-from isthmus.study.plan import architecture, on_meta
+from isthmus.study.architecture import architecture, on_meta
 from isthmus.training.freeze import freeze_and_thaw
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.stage import MixtureData, Part

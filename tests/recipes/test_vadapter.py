@@ -12,7 +12,7 @@ from isthmus.connectors.language_adapter import LanguageAdapter
 from isthmus.modeling.configuration_isthmus import IsthmusConfig
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.recipes._vadapter import DECODER_TO_ADAPTER
-from isthmus.study.plan import architecture
+from isthmus.study.architecture import architecture
 from isthmus.training.hand_over import hand_over, heirs_of
 from isthmus.training.models import ModelConfig
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
-from isthmus.study.shapes import Kernels, Shapes
+from isthmus.study.shapes import Kernels, Shapes, backward
 
 
 def test_what_is_alive_is_counted() -> None:
@@ -64,3 +65,25 @@ def test_half_precision_is_where_autocast_puts_it() -> None:
         assert shapes.bytes - before == 2 * (of_weight + of_rows)
         del twice, found
         assert shapes.bytes == begun
+
+
+def test_copies_of_weights_stay_up_to_the_loss() -> None:
+    """Even those of layers that run again, in the backward pass, with a copy of their own."""
+    x = torch.empty(2, 8, device="meta")
+    learning = torch.empty(8, 8, device="meta", requires_grad=True)
+    shapes, kernels = Shapes([x, learning]), Kernels(torch.bfloat16)
+    copy = 2 * 8 * 8
+    with shapes, kernels:
+        begun = shapes.bytes
+        with kernels.forward_pass():
+            found = checkpoint(linear, x, learning, use_reentrant=False)
+            result = found.nbytes
+            assert shapes.bytes - begun == copy + result
+        assert shapes.bytes - begun == result
+        total = found.float().sum()
+        shapes.most_bytes = shapes.bytes
+        backward(total)
+        assert shapes.most_bytes - begun > copy
+        assert learning.grad is not None
+        del found, total
+        assert shapes.bytes - begun == learning.grad.nbytes

@@ -70,7 +70,9 @@ def recipe(tmp_path: Path) -> Recipe:
 def test_a_pair_alone_is_not_held_against_any_other(recipe: Recipe, tmp_path: Path) -> None:
     first, second = recipe.stages
     alone = replace(first, schedule=replace(first.schedule, accumulation=4))
-    with pytest.raises(ValueError, match=r"in 4 pieces, .* at least 2; .* to 8, lower"):
+    with pytest.raises(
+        ValueError, match=r"in 4 pieces, and each piece needs at least 2; .* to 8, lower"
+    ):
         train(replace(recipe, stages=(alone, second)), tmp_path / "out", console=QUIET)
 
 

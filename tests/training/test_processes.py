@@ -49,7 +49,7 @@ def witnessed(learner, pieces, accelerator, dtype):
     }
     file = Path(f"{output}-seen-{accelerator.process_index}.jsonl")
     if not file.exists():
-        by_name = {name: value.grad for name, value in weights.items() if value.requires_grad}
+        by_name = {name: value.grad for name, value in weights.items() if value.grad is not None}
         of_this = f"{output}-gradients-{accelerator.process_index}.safetensors"
         save_file(gathered(by_name), of_this)
     with file.open("a") as lines:
@@ -245,10 +245,12 @@ def test_a_part_that_some_batches_do_not_use_learns_alike(
     model = replace(recipe.model, vision=save_vision(tmp_path / "dinov2", "dinov2"))
     recipe = replace(recipe, model=model, stages=(replace(stage, train=parts),))
     for processes in (1, 2):
-        train(recipe, tmp_path / f"of-{processes}", processes=processes)
+        train(recipe, tmp_path / f"of-{processes}", processes=processes, patch=WITNESSED)
     one, two = (losses(tmp_path / f"of-{n}") for n in (1, 2))
     assert one == pytest.approx(two, abs=1e-5)
     assert len(set(one)) > 1
+    found = [gradients(tmp_path / f"of-{n}") for n in (2, 1)]
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
 def test_what_a_launcher_does_otherwise_is_found_out(

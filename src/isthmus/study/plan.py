@@ -6,6 +6,7 @@ is assumed is the length of texts, and the share of a device's figures that trai
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any, final
@@ -16,27 +17,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus.axes import Batch
-from isthmus.connectors.base import ConnectorConfig
-from isthmus.language.backbone import text_config_of
-from isthmus.language.tokenizer import IMAGE_TOKEN
-from isthmus.microworld.towers import located
-from isthmus.modeling.configuration_alignment import IsthmusAlignmentConfig
-from isthmus.modeling.configuration_isthmus import IsthmusConfig
-from isthmus.modeling.configuration_vision import portable, vision_fields
 from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
-from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
-from isthmus.pretrained import published
+from isthmus.study.architecture import architecture, on_meta
 from isthmus.study.devices import Device
 from isthmus.study.shapes import Kernels, Shapes, backward
 from isthmus.training.feature_formats import FeatureFormat
 from isthmus.training.freeze import (
+    changed_values,
     freeze_and_thaw,
-    learned_values,
     recomputed_layers,
     set_modes,
 )
-from isthmus.training.models import AlignmentConfig, ModelConfig
+from isthmus.training.hand_over import heirs_at
 from isthmus.training.pieces import check_pieces
 from isthmus.training.resolve import set_attention
 from isthmus.training.sharding import gathered_alone
@@ -104,7 +97,8 @@ class StagePlan:
     """None where nobody knows how many samples there are."""
     hours: float | None
     checkpoint_gb: float
-    """On disk, of all checkpoints that are kept: what changed, and moments of what learns."""
+    """On disk, of all checkpoints that are kept: what was changed or handed over so far, and the
+    moments of what learns."""
     feature_store_gb: float | None
     """On disk; None where there is none, or nobody knows how many images there are."""
 
@@ -144,64 +138,11 @@ def plan(recipe: Recipe, device: Device, assumed: Assumed | None = None) -> Plan
 
     Raises:
         ValueError: a part's configuration cannot be had, a stage cannot be sharded, or its batches
-            have fewer samples than there are devices.
+            have too few samples for their pieces on so many devices.
     """
     assumed = assumed or Assumed()
     stages = [_planned(recipe, n, device, assumed) for n in range(len(recipe.stages))]
     return Plan(recipe=recipe.name, stages=tuple(stages))
-
-
-def architecture(config: ModelConfig | AlignmentConfig) -> IsthmusConfig | IsthmusAlignmentConfig:
-    """Returns the architecture of a recipe's model, of which no weight is needed."""
-    images: dict[str, Any] = {
-        "vision_layer": config.vision_layer,
-        "vision_prefix": config.vision_prefix,
-        "image_size": config.image_size,
-        "image_resize": config.image_resize,
-    }
-    vision = published(located(config.vision))
-    if isinstance(config, AlignmentConfig):
-        return IsthmusAlignmentConfig(
-            **vision_fields(vision, **images),
-            qformer_config=config.qformer.to_dict(),
-            d_embedding=config.d_embedding,
-            max_caption_tokens=config.max_caption_tokens,
-            pad_token_id=0,
-            cls_token_id=1,
-            bos_token_id=2,
-            eos_token_id=3,
-        )
-    beside = [
-        type(each)(name=published(located(each.name)), layer=each.layer, image_size=each.image_size)
-        for each in config.towers_beside()
-    ]
-    text = text_config_of(published(located(config.language)))
-    return IsthmusConfig(
-        **vision_fields(vision, beside=beside, max_tiles=config.max_tiles, **images),
-        text_config=portable(text),
-        connector_config=_connector(config).to_dict(),
-        visual_fusion_config=config.fusion.to_dict(),
-        clip_frames=config.clip_frames,
-        image_token=IMAGE_TOKEN,
-        image_token_id=text.vocab_size,
-    )
-
-
-def _connector(config: ModelConfig) -> ConnectorConfig:
-    """Returns the connector with the architecture of what it starts from."""
-    if config.connector_start is None:
-        return config.connector
-    return config.connector.shaped(published(located(config.connector_start)))
-
-
-def on_meta(
-    config: IsthmusConfig | IsthmusAlignmentConfig,
-) -> IsthmusForConditionalGeneration | IsthmusForAlignment:
-    """Returns a model without weights."""
-    with torch.device("meta"):
-        if isinstance(config, IsthmusAlignmentConfig):
-            return IsthmusForAlignment(config)
-        return IsthmusForConditionalGeneration(config)
 
 
 def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> StagePlan:
@@ -231,7 +172,8 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     stored = _num_images(model, assumed) * samples if stage.feature_store and samples else None
     tower_hours = 0.0 if stored is None else stored * seen / rate / 3600
     moving = _kept_beside(stage) * sum(row.trainable for row in rows)
-    written = moving + sum(value.numel() for value in learned_values(parts, so_far))
+    heirs = heirs_at(model, recipe, number)
+    written = moving + sum(value.numel() for value in changed_values(parts, so_far, heirs))
     format_ = FeatureFormat.of(stage.feature_dtype, getattr(torch, stage.dtype))
     whole = _batch(model, stage, at_once, assumed, states, format_.computed)
     return StagePlan(
@@ -297,15 +239,15 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> i
     for weight in [] if in_pieces else elsewhere:
         weight.register_post_accumulate_grad_hook(_hand_on)
     half = getattr(torch, stage.dtype) if stage.dtype != "float32" else None
-    shapes = Shapes([*trainee.parameters(), *trainee.buffers()])
+    kernels, shapes = Kernels(half), Shapes([*trainee.parameters(), *trainee.buffers()])
     begun = shapes.bytes
     with (
         shapes,
-        Kernels(half),
+        kernels,
         recomputed_layers(trainee, enabled=stage.gradient_checkpointing),
     ):
         for _ in range(2 if in_pieces else 1):  # the second meets gradients of the first
-            _step(trainee, batch)
+            _step(trainee, batch, kernels)
     trainee.zero_grad()
     return held + shapes.most_bytes - begun
 
@@ -330,8 +272,9 @@ def _num_bytes(module: torch.nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
-def _step(trainee: Trainee, batch: Batch) -> None:
-    total, _, _ = trainee(batch, [1.0] * len(trainee.weights))
+def _step(trainee: Trainee, batch: Batch, kernels: Kernels | None = None) -> None:
+    with kernels.forward_pass() if kernels else nullcontext():
+        total, _, _ = trainee(batch, [1.0] * len(trainee.weights))
     if total.requires_grad:
         backward(total)
 

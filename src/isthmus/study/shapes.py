@@ -6,7 +6,8 @@ placeholders of images are, how many labels there are. So a model runs forward a
 very code that trains it, whatever its connector and fusion.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 from weakref import WeakValueDictionary, finalize
 
@@ -85,9 +86,8 @@ class Shapes(TorchDispatchMode):
 class Kernels(TorchFunctionMode):
     """Has shapes be computed as a device's kernels would: attention keeps no weights of its own.
 
-    In half precision, what `torch.autocast` casts on GPUs is cast here; it knows no shapes. The
-    copy of a weight lives as long as a backward pass needs it. Layers may run again in that pass:
-    take `backward`, since torch's own leaves such a mode.
+    In half precision, casts are made as `torch.autocast`, which knows no shapes, does on a GPU:
+    those of products, and those to float32 that matter.
     """
 
     def __init__(self, half: torch.dtype | None = None) -> None:
@@ -99,6 +99,19 @@ class Kernels(TorchFunctionMode):
         super().__init__()
         self._half = half
         self._copies: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+        self._kept: list[Tensor] | None = None
+
+    @contextmanager
+    def forward_pass(self) -> Iterator[None]:
+        """Keeps the copies of weights that learn, as autocast does until it is left.
+
+        In a backward pass, layers that run again enter autocast each by itself.
+        """
+        self._kept = []
+        try:
+            yield
+        finally:
+            self._kept = None
 
     def __torch_function__(
         self,
@@ -124,16 +137,18 @@ class Kernels(TorchFunctionMode):
             return value.to(kind)
         if (copy := self._copies.get(id(value))) is None:
             copy = self._copies[id(value)] = value.to(kind)
+            if self._kept is not None:
+                self._kept.append(copy)
         return copy
 
 
 def backward(total: Tensor) -> None:
-    """Computes the gradients of a sum, within the modes of its caller.
+    """Computes the gradients of a sum, within the modes of its caller, as layers may run again.
 
     Args:
         total: one number.
     """
-    # A function that is given no tensor to compute with does not leave the mode that it is under.
+    # A mode is off while it handles a function that is given tensors, and an edge is none.
     torch.autograd.backward(get_gradient_edge(total), torch.ones_like(total))
 
 
@@ -146,7 +161,8 @@ _IN_HALF = frozenset(
 )
 _IN_FULL = frozenset(
     (
-        *("layer_norm", "group_norm", "norm", "softmax", "log_softmax", "logsumexp", "softplus"),
+        *("layer_norm", "group_norm", "rms_norm", "norm", "normalize", "interpolate"),
+        *("softmax", "log_softmax", "logsumexp", "softplus"),
         *("exp", "log", "pow", "__pow__", "rsqrt", "reciprocal", "sum", "prod", "cumsum"),
         *("cosine_similarity", "cross_entropy", "mse_loss", "binary_cross_entropy_with_logits"),
     )

@@ -14,7 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from isthmus.keys import fits
 from isthmus.modeling.lora import lora_parameters
 from isthmus.modeling.parts import ModelPart, Parts
-from isthmus.training.stage import Part
+from isthmus.training.stage import Part, PartName
 
 
 @final
@@ -65,6 +65,19 @@ def learned_values(parts: Parts, trained: Iterable[Part]) -> list[Tensor]:
             found += own.buffers()
         values.update((id(value), value) for value in found)
     return list(values.values())
+
+
+def changed_values(
+    parts: Parts, trained: Iterable[Part], heirs: Iterable[PartName]
+) -> list[Tensor]:
+    """Returns what a checkpoint holds: what was trained, and the whole of parts that took over.
+
+    Args:
+        parts: of the model.
+        trained: by this stage and those before it.
+        heirs: parts with weights of another model.
+    """
+    return learned_values(parts, [*trained, *(Part(name=name, lr=0.0) for name in heirs)])
 
 
 def freeze_and_thaw(parts: Parts, trained: Sequence[Part]) -> list[PartRow]:

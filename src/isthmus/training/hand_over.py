@@ -9,6 +9,7 @@ from isthmus.keys import KeyMap, fits
 from isthmus.modeling.loading import load_any
 from isthmus.modeling.weights import put_weights
 from isthmus.training.models import HandOver
+from isthmus.training.stage import PartName, Recipe
 
 
 def hand_over(source: Any, target: Any, plan: HandOver) -> None:
@@ -84,6 +85,20 @@ def heirs_of(target: Any, plan: HandOver) -> set[Any]:
     """Returns the parts of a model that take weights over."""
     names = [name for _, name in plan.keys]
     return {owner for name, owner in _owners(target).items() if fits(names, name)}
+
+
+def heirs_at(model: Any, recipe: Recipe, number: int) -> set[PartName]:
+    """Returns the parts of a stage's model that took weights over from another stage's.
+
+    Args:
+        model: of the stage.
+        recipe: of the run.
+        number: of the stage, from 0.
+    """
+    first, *_ = stages = recipe.since(number)
+    # What the first stage starts from lies in a folder, and is read again when a run goes on.
+    is_start = len(stages) > number
+    return heirs_of(model, first.hand_over) if first.hand_over and not is_start else set()
 
 
 def _owners(model: Any) -> dict[str, str]:

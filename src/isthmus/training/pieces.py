@@ -87,6 +87,6 @@ def check_pieces(stage: Stage, num_processes: int) -> None:
     if schedule.batch_size < least * pieces:
         raise ValueError(
             f"stage {stage.name!r} computes its batches of {schedule.batch_size} in {pieces} "
-            f"pieces, and each piece needs samples, at least {least}; raise schedule.batch_size to "
+            f"pieces, and each piece needs at least {least}; raise schedule.batch_size to "
             f"{least * pieces}, lower schedule.accumulation, or take fewer processes"
         )

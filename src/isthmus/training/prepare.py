@@ -27,19 +27,19 @@ from isthmus.training.average import Average
 from isthmus.training.checkpoint import Checkpoint, Position
 from isthmus.training.course import Planned
 from isthmus.training.freeze import (
+    changed_values,
     freeze_and_thaw,
-    learned_values,
     part_table,
     trained_parameters,
 )
-from isthmus.training.hand_over import heirs_of
+from isthmus.training.hand_over import heirs_at
 from isthmus.training.log import RunLog
 from isthmus.training.optim import build_optimizer
 from isthmus.training.pieces import check_pieces, pieces_of
 from isthmus.training.resolve import Model, ModelProcessor, examples_of
 from isthmus.training.schedule import lr_factor
 from isthmus.training.sharding import forget_gathered, gathered, group_layers, is_sharded
-from isthmus.training.stage import Part, PartName, Recipe, Stage
+from isthmus.training.stage import PartName, Recipe, Stage
 from isthmus.training.stage_data import StageData, open_data
 from isthmus.training.step import Piece, Trainee
 
@@ -177,7 +177,7 @@ def prepare(run: Run, number: int, before: Prepared | None) -> Prepared:
     stage, accelerator = run.recipe.stages[number], run.accelerator
     trainee = Trainee(run.model, stage.objectives)
     parts = trainee.parts()
-    stages, heirs = run.recipe.since(number), _heirs(run, number)
+    stages, heirs = run.recipe.since(number), heirs_at(run.model, run.recipe, number)
     so_far = [p for s in stages for p in s.train if p.name in parts]
     for part in so_far:
         if part.lora:
@@ -257,7 +257,7 @@ def prepare(run: Run, number: int, before: Prepared | None) -> Prepared:
         around=run.recipe.steps_around(number),
         average=average,
         accelerator=accelerator,
-        learned=learned_values(parts, [*so_far, *(Part(name=name, lr=0.0) for name in heirs)]),
+        learned=changed_values(parts, so_far, heirs),
         relies_on=relies_on,
     )
 
@@ -318,11 +318,3 @@ def _go_on(
     optimizer.load_state_dict(before.optimizer.state_dict())
     if average and before.average:
         average.load(before.average.values())
-
-
-def _heirs(run: Run, number: int) -> set[PartName]:
-    """Returns the parts of a stage's model that took weights over from another stage's."""
-    first, *_ = stages = run.recipe.since(number)
-    # What the first stage starts from lies in a folder, and is read again when a run goes on.
-    is_start = len(stages) > number
-    return heirs_of(run.model, first.hand_over) if first.hand_over and not is_start else set()

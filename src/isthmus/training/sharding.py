@@ -69,7 +69,7 @@ def group_layers(plugin: FullyShardedDataParallelPlugin, language_model: PreTrai
 
 
 def forget_gathered(module: nn.Module) -> None:
-    """Frees whole weights that the shards no longer say; without shards, nothing happens.
+    """Frees gathered weights, which may differ from the shards by now; else nothing happens.
 
     A backward pass does so; where there is none, what lies outside of the layers stays whole.
     """

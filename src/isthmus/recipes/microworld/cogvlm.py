@@ -176,7 +176,7 @@ def cogvlm_patch_prediction() -> Recipe:
 def cogvlm_large_tower() -> Recipe:
     """CogVLM in small, behind a vision tower of twice the layers.
 
-    Paper: arXiv 2311.03079, table 6: a smaller tower is a little worse.
+    Paper: arXiv 2311.03079, table 6: a smaller one is worse, above all at reading, but for NoCaps.
     Expected: not measured.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_large_tower --output DIR`

@@ -89,7 +89,7 @@ def vadapter_random() -> Recipe:
 def vadapter_pooler() -> Recipe:
     """VAdapter in small, whose small model stands behind an attentional pooler in both stages.
 
-    Paper: arXiv 2402.10896, table 4, first row: a little worse than a resampler of one layer.
+    Paper: arXiv 2402.10896, table 4, first row: worse than a resampler of one layer.
     Differs: as `vadapter`; the pooler, too, is that of the first stage.
     Expected: not measured.
     Hardware: as `vadapter`.
@@ -139,7 +139,8 @@ def vadapter_mlp() -> Recipe:
     """The other adapter that VAdapter compares with: two layers, a visual token for each patch.
 
     Paper: arXiv 2402.10896, table 13: a little worse at captions, far worse at questions.
-    Differs: it learns from pictures alone; the paper does not say how eight frames pass an MLP.
+    Differs: the language model learns, too; there are 64 visual tokens, `vadapter` has 16; and all
+        pictures stand still, since the paper does not say how eight frames pass an MLP.
     Expected: not measured.
     Hardware: as `vadapter`.
     Command: `isthmus train microworld.vadapter_mlp --output DIR`
