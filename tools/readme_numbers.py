@@ -307,7 +307,8 @@ def _expected(match: re.Match[str], file: Path) -> str:
         return match[0]
     means = [systems[name]["overall"]["mean"] for name in (match["twin"], "blind")]
     scores = "score {:.2f} of what needs eyes, {:.2f} without pictures".format(*means)
-    return f"{match['before']}{scores}; mean of {line['seeds']} seeds.\n"
+    seeds = "of one seed" if line["seeds"] == 1 else f"mean of {line['seeds']} seeds"
+    return f"{match['before']}{scores}; {seeds}.\n"
 
 
 def pages(repository: Path) -> list[Path]:

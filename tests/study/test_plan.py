@@ -41,12 +41,29 @@ def with_parts(connector: str, fusion: str, *, frames: int = 1) -> Recipe:
     return replace(QUICK, model=model, stages=(replace(stage, feature_store=False),))
 
 
-def counted(recipe: Recipe, batch: Batch) -> float:
-    """What torch counts when the last stage of a recipe really takes a step."""
+def trainee_of(recipe: Recipe) -> Trainee:
+    """A model with weights, and what its last stage trains of it."""
     (stage, model) = recipe.stages[-1], build(recipe.model)[0]
     trainee = Trainee(model, stage.objectives)
     freeze_and_thaw(trainee.parts(), stage.train)
     set_modes(trainee, trainee.parts(), stage.train)
+    return trainee
+
+
+def batch_of(config: Any, num: int, *, frames: int = 1) -> Batch:
+    """Samples of 20 words, of which the last ten are learned."""
+    places = torch.full((num, frames * config.num_placeholders), config.image_token_id)
+    ids = torch.cat([places, torch.randint(5, 50, (num, 20))], dim=1)
+    labels = ids.clone()
+    labels[:, : places.shape[1] + 10] = -100
+    shape = (num * frames, 3, config.image_size, config.image_size)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
+    mask = torch.ones_like(ids)
+    return Batch(input_ids=ids, attention_mask=mask, labels=labels, pixel_values=pixels)
+
+
+def counted(trainee: Trainee, batch: Batch) -> float:
+    """What torch counts when a step is really taken."""
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         trainee(batch, [1.0])[0].backward()
     return counter.get_total_flops()
@@ -63,22 +80,10 @@ def counted(recipe: Recipe, batch: Batch) -> float:
 )
 def test_operations_are_those_of_a_real_step(connector: str, fusion: str, frames: int) -> None:
     recipe = with_parts(connector, fusion, frames=frames)
-    config: Any = architecture(recipe.model)
-    places = torch.full((1, frames * config.num_placeholders), config.image_token_id)
-    words = torch.randint(5, 50, (1, 20))
-    ids = torch.cat([places, words], dim=1)
-    labels = ids.clone()
-    labels[:, : places.shape[1] + 10] = -100
-    shape = (frames, 3, config.image_size, config.image_size)
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
-    batch = Batch(
-        input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, pixel_values=pixels
-    )
-    # A token of ours is the placeholder in a built model, and lies behind the vocabulary in a plan.
     found = plan(recipe, DEVICES["a100"], Assumed(text_tokens=20)).stages[0]
-    token = build(recipe.model)[0].config.image_token_id
-    real = replace(batch, input_ids=ids.masked_fill(ids == config.image_token_id, token))
-    assert found.flops_per_sample == counted(recipe, real)
+    trainee = trainee_of(recipe)
+    batch = batch_of(cast(Any, trainee.model).config, 1, frames=frames)
+    assert found.flops_per_sample == counted(trainee, batch)
 
 
 @final
@@ -131,20 +136,11 @@ def test_memory_is_that_of_a_real_step(
     recipe = replace(start, stages=(stage,))
     planned = plan(recipe, DEVICES["a100"], Assumed(text_tokens=20)).stages[0].peak_memory_gb
 
-    model = build(recipe.model)[0]
-    trainee = Trainee(model, stage.objectives)
-    freeze_and_thaw(trainee.parts(), stage.train)
-    set_modes(trainee, trainee.parts(), stage.train)
-    config, weights = cast(Any, model).config, [*trainee.parameters(), *trainee.buffers()]
-    places = torch.full((size, config.num_placeholders), config.image_token_id)
-    ids = torch.cat([places, torch.randint(5, 50, (size, 20))], dim=1)
-    labels = ids.clone()
-    labels[:, : places.shape[1] + 10] = -100
-    shape = (size, 3, config.image_size, config.image_size)
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
-    mask = torch.ones_like(ids)
-    batch = Batch(input_ids=ids, attention_mask=mask, labels=labels, pixel_values=pixels)
-    alive = Alive([*weights, ids, labels, mask, pixels])
+    trainee = trainee_of(recipe)
+    weights = [*trainee.parameters(), *trainee.buffers()]
+    batch = batch_of(cast(Any, trainee.model).config, size)
+    given = (batch.input_ids, batch.attention_mask, batch.labels, batch.pixel_values)
+    alive = Alive([*weights, *(each for each in given if each is not None)])
     with alive, recomputed_layers(trainee, enabled=recomputed):
         for _ in range(pieces):
             with autocast(torch.device("cpu"), getattr(torch, dtype)):

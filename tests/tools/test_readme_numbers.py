@@ -140,6 +140,9 @@ def test_a_twins_docstring_tells_its_scores(tmp_path: Path) -> None:
         "score 0.10 of all.", score
     )
     assert rewritten(found, tmp_path) == found
+    systems["seen"]["seeds"] = 1
+    (tmp_path / "papers.json").write_text(json.dumps({"systems": systems}))
+    assert rewritten(code, tmp_path).count("without pictures; of one seed.") == 1
     (tmp_path / "papers.json").unlink()
     assert rewritten(code, tmp_path) == code
 

@@ -30,7 +30,7 @@ from isthmus.training.freeze import (
     set_modes,
 )
 from isthmus.training.hand_over import heirs_at
-from isthmus.training.pieces import check_pieces
+from isthmus.training.pieces import check_pieces, least_samples
 from isthmus.training.resolve import set_attention
 from isthmus.training.sharding import gathered_alone
 from isthmus.training.stage import MicroworldData, Recipe, Stage
@@ -159,7 +159,7 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
                 add_lora(parts[part.name], part.lora)
     rows = freeze_and_thaw(parts, stage.train)
     set_modes(trainee, parts, stage.train)
-    least = max(objective.least_samples for objective in stage.objectives)
+    least = least_samples(stage)
     at_once = ceil(schedule.batch_size / (schedule.accumulation * assumed.devices))
     seen, states = _tower(model)
     flops = _flops(trainee, stage, _batch(model, stage, least, assumed, states)) / least

@@ -71,6 +71,11 @@ def _stand_in(dataset: Dataset, batch: Sequence[int]) -> Batch:
     return replace(example, stand_in=True)
 
 
+def least_samples(stage: Stage) -> int:
+    """Returns how many samples what is computed at once needs, for every objective of a stage."""
+    return max(objective.least_samples for objective in stage.objectives)
+
+
 def check_pieces(stage: Stage, num_processes: int) -> None:
     """Checks that what is computed at once is enough for every objective.
 
@@ -83,7 +88,7 @@ def check_pieces(stage: Stage, num_processes: int) -> None:
     """
     schedule = stage.schedule
     pieces = schedule.accumulation * num_processes
-    least = max(objective.least_samples for objective in stage.objectives)
+    least = least_samples(stage)
     if schedule.batch_size < least * pieces:
         raise ValueError(
             f"stage {stage.name!r} computes its batches of {schedule.batch_size} in {pieces} "

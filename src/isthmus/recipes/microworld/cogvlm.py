@@ -128,7 +128,7 @@ def cogvlm_attention() -> Recipe:
     """CogVLM in small, with experts of the attention alone.
 
     Paper: none; the half of arXiv 2311.03079's table 6 that it leaves out.
-    Expected: score 0.69 of what needs eyes, 0.21 without pictures; mean of 1 seeds.
+    Expected: score 0.69 of what needs eyes, 0.21 without pictures; of one seed.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_attention --output DIR`
     """

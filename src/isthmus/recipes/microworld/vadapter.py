@@ -117,7 +117,7 @@ def vadapter_bidirectional() -> Recipe:
 
     Paper: none; arXiv 2402.10896 does not say whether they are seen.
     Differs: as `vadapter`; the first stage writes captions, and stays causal.
-    Expected: score 0.41 of what needs eyes, 0.21 without pictures; mean of 1 seeds.
+    Expected: score 0.41 of what needs eyes, 0.21 without pictures; of one seed.
     Hardware: as `vadapter`.
     Command: `isthmus train microworld.vadapter_bidirectional --output DIR`
     """
