@@ -270,6 +270,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "capfilt": arms_of_metrics,
     "grounding": arms_of_metrics,
     "clips": arms_of_metrics,
+    "styles": arms_of_metrics,
     "resize": arms_of_metrics,
     "data_recipe": data_recipe,
 }

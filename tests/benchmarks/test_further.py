@@ -1,23 +1,26 @@
-"""The twins that learn boxes or clips go on from those of their seed, with pictures and without."""
+"""Twins that learn boxes, clips or styles go on from those of their seed, or see nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from benchmarks import clips, grounding
+from benchmarks import clips, grounding, styles
 from benchmarks.further import after
 from isthmus import recipes
 from isthmus.evaluation.benchmarks.microworld import VARIANTS
 from isthmus.study.run import grid
 from isthmus.training.stage import Recipe
 
+STUDIES = {"grounding": grounding, "clips": clips, "chat": styles}
+ADDED = {"chat": ["language_model"]}
+"""What learns beside the parts that learned before."""
 
-@pytest.mark.parametrize(
-    ("study", "what"), [(grounding, "grounding"), (clips, "clips")], ids=["grounding", "clips"]
-)
+
+@pytest.mark.parametrize(("what", "study"), STUDIES.items(), ids=STUDIES)
 def test_arms_go_on_from_the_run_of_their_seed(
-    study: ModuleType, what: str, tmp_path: Path
+    what: str, study: ModuleType, tmp_path: Path
 ) -> None:
     twins = {name: recipes.resolve(f"microworld.{name}") for name in study.BEFORE}
     folders = set()
@@ -25,8 +28,9 @@ def test_arms_go_on_from_the_run_of_their_seed(
         seeing, blind = after(before, what, tmp_path)
         assert seeing.recipe.start == blind.recipe.start == before.folder
         assert seeing.recipe.seed == blind.recipe.seed == before.recipe.seed
-        assert seeing.recipe.model == before.recipe.model
-        assert parts(seeing.recipe) == parts(before.recipe)
+        as_before = {"chat_template": before.recipe.model.chat_template}
+        assert replace(seeing.recipe.model, **as_before) == before.recipe.model
+        assert parts(seeing.recipe) == [*parts(before.recipe), *ADDED.get(what, [])]
         assert set(seeing.recipe.stages[-1].data.tasks) == set(study.ASKED.tasks)
         assert not any(stage.blind for stage in seeing.recipe.stages)
         assert all(stage.blind for stage in blind.recipe.stages)
@@ -45,6 +49,6 @@ def test_boxes_are_learned_at_the_rates_of_the_answers_before(tmp_path: Path) ->
         assert seeing.recipe.stages[-1].train == before.recipe.stages[-1].train
 
 
-@pytest.mark.parametrize("study", [grounding, clips], ids=["grounding", "clips"])
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_its_metrics_are_those_of_the_microworld(study: ModuleType) -> None:
     assert set(study.METRICS) <= set(VARIANTS)

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from isthmus import IsthmusProcessor
+from isthmus.data import sources
 from isthmus.data.faults import Fault
 from isthmus.data.mixture.dataset import open_dataset
 from isthmus.data.mixture.file import Mixture
@@ -74,6 +75,15 @@ def test_the_style_stays_where_turns_are_changed() -> None:
         sample.by_answer()[-1].messages,
     ):
         assert [m.style for m in messages if m.role == "user"] == ["short", "short"]
+
+
+def test_a_row_of_messages_keeps_its_style(tmp_path: Path) -> None:
+    question, answer = (m.to_chat() for m in SAMPLE.styled("short").messages[2:])
+    rows = [[question, answer], [{**question, "style": None}, answer]]  # None as tables write it
+    file = tmp_path / "talk.jsonl"
+    file.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows), "utf-8")
+    styles = [[m.style for m in sample.messages] for sample in sources.read(file, tmp_path)]
+    assert styles == [["short", None], [None, None]]
 
 
 def test_a_data_set_of_a_mixture_has_a_style(tmp_path: Path) -> None:

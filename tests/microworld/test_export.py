@@ -49,6 +49,23 @@ def test_turns_and_tags(tmp_path: Path, split: Split) -> None:
         assert marks == len(row["images"])
 
 
+def test_only_questions_in_a_style_say_so(tmp_path: Path) -> None:
+    export(tmp_path / "plain", split="test", num=20)
+    export(tmp_path / "styled", split="train", num=20, tasks=("short_answer", "chat_answer"))
+
+    def asked(name: str) -> list[tuple[str, str | None]]:
+        samples = sources.read(tmp_path / name / "messages.jsonl", tmp_path / name)
+        return [
+            (task, turn.style)
+            for sample in samples
+            for task, turn in zip(sample.meta["tasks"], sample.messages[::2], strict=True)
+        ]
+
+    assert {style for _, style in asked("plain")} == {None}
+    styled = {("short_answer", "short"), ("chat_answer", "chat")}
+    assert set(asked("styled")) == styled
+
+
 def test_text_only_rows_have_no_picture(tmp_path: Path) -> None:
     export(tmp_path, split="test", num=20, tasks=("scene_qa", "sorting"))
     assert all(row["images"] == [] for row in rows(tmp_path))

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from isthmus.microworld.scene import COLOURS, FILLS, HELD_OUT, SHAPES, SIZES, Scene, Thing, scenes
-from isthmus.microworld.tasks import TEXT_ONLY, VISUAL, VQA, Question
+from isthmus.microworld.tasks import STYLED, TEXT_ONLY, VISUAL, VQA, Question
 from isthmus.microworld.words import scene_text
 
 NUM = 600
@@ -143,6 +143,24 @@ def test_captions_name_each_thing_once_from_left_to_right() -> None:
         if len(set(named)) == len(named):
             columns = [only(scene, part).centre[0] // 8 for part in named]
             assert columns == sorted(columns)
+
+
+def test_a_question_is_answered_in_two_styles() -> None:
+    told = 0
+    for scene, state in drawn("test", 100):
+        both = []
+        for task in ("short_answer", "chat_answer"):
+            rng = Random(0)
+            rng.setstate(state)
+            both.append(STYLED[task](scene, rng))
+        short, chat = both
+        assert (short is None) == (chat is None)
+        if short and chat:
+            told += 1
+            assert short.text == chat.text
+            assert (short.style, chat.style) == ("short", "chat")
+            assert chat.answer == f"The answer is {short.answer}."
+    assert told > 50
 
 
 def test_text_only_tasks() -> None:

@@ -9,7 +9,7 @@ from isthmus.cli._recipe import flatten
 from isthmus.training.stage import Recipe
 
 FUSED = {"model.beside", "model.connector.depth", "model.connector.patch_multiplier"}
-DATA = "stages.0.data.file"
+DATA = {"stages.0.data.file", "stages.0.data.samples"}
 TOWER = {"model.vision"}
 RESIZE = {"model.image_resize"}
 BASE = {"model.language", "model.chat_template"}
@@ -44,29 +44,29 @@ DIFFERENCES = {
     "prismatic.mistral_7b": BASE,
     "prismatic.mistral_instruct_7b": BASE,
     "prismatic.phi2_3b": BASE,
-    "prismatic.vicuna_no_text_7b": {DATA},
-    "prismatic.llama2_no_text_7b": BASE | {DATA},
+    "prismatic.vicuna_no_text_7b": DATA,
+    "prismatic.llama2_no_text_7b": BASE | DATA,
     "prismatic.epochs_1_25_7b": LONGER,
     "prismatic.epochs_1_5_7b": LONGER,
     "prismatic.epochs_2_7b": {"stages.0.schedule.epochs"},
     "prismatic.epochs_3_7b": {"stages.0.schedule.epochs"},
-    "prismatic.lvis4v_7b": {DATA},
-    "prismatic.lrv_7b": {DATA},
-    "prismatic.lvis4v_lrv_7b": {DATA},
+    "prismatic.lvis4v_7b": DATA,
+    "prismatic.lrv_7b": DATA,
+    "prismatic.lvis4v_lrv_7b": DATA,
     "prism.clip_7b_controlled": BASE | RESIZE,
-    "prism.clip_7b": BASE | RESIZE | {DATA, "stages.0.schedule.epochs"},
+    "prism.clip_7b": BASE | RESIZE | DATA | {"stages.0.schedule.epochs"},
     "prism.clip_13b_controlled": BASE | RESIZE,
-    "prism.clip_13b": BASE | RESIZE | {DATA, "stages.0.schedule.epochs"},
+    "prism.clip_13b": BASE | RESIZE | DATA | {"stages.0.schedule.epochs"},
     "prism.siglip_7b_controlled": TOWER | BASE | RESIZE,
-    "prism.siglip_7b": TOWER | BASE | RESIZE | {DATA, "stages.0.schedule.epochs"},
+    "prism.siglip_7b": TOWER | BASE | RESIZE | DATA | {"stages.0.schedule.epochs"},
     "prism.siglip_13b_controlled": TOWER | BASE | RESIZE,
-    "prism.siglip_13b": TOWER | BASE | RESIZE | {DATA, "stages.0.schedule.epochs"},
+    "prism.siglip_13b": TOWER | BASE | RESIZE | DATA | {"stages.0.schedule.epochs"},
 }
 FUSED_PRISM = TOWER | FUSED | {"model.image_size"} | BASE | RESIZE
 for size in ("7b", "13b", "224_7b"):
     name = f"prism.dinosiglip_{size}"
     DIFFERENCES[f"{name}_controlled"] = FUSED_PRISM
-    DIFFERENCES[name] = FUSED_PRISM | {DATA, "stages.0.schedule.epochs"}
+    DIFFERENCES[name] = FUSED_PRISM | DATA | {"stages.0.schedule.epochs"}
 
 
 def lines(recipe: Recipe) -> set[tuple[str, str]]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal, cast, final
 from weakref import finalize
 
@@ -26,7 +27,7 @@ from isthmus.study.plan import Assumed, StagePlan, plan
 from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
 from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import build
-from isthmus.training.stage import Recipe
+from isthmus.training.stage import FileData, Recipe
 from isthmus.training.step import Trainee, autocast
 from tests.marks import first_now
 
@@ -217,6 +218,19 @@ def test_stages_are_timed_in_their_number_format() -> None:
     assert seconds[0] / seconds[1] == pytest.approx(989 / 67)
     own = [plan(each, device_of("989,80")).stages[0].step_seconds for each in both]
     assert own == [seconds[1], seconds[1]]
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(1001, 3 * 126), (None, None)])
+def test_epochs_are_counted_by_the_samples_of_a_published_file(
+    samples: int | None, steps: int | None
+) -> None:
+    (stage,) = QUICK.stages
+    file = FileData(file=Path("published.json"), image_root=Path("images"), samples=samples)
+    schedule = replace(stage.schedule, epochs=3, steps=None, batch_size=8)
+    recipe = replace(QUICK, stages=(replace(stage, data=file, schedule=schedule),))
+    (found,) = plan(recipe, DEVICES["a100"]).stages
+    assert found.steps == steps
+    assert (found.hours is None) == (samples is None)
 
 
 def test_more_devices_than_samples_are_refused() -> None:

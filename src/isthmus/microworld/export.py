@@ -9,7 +9,16 @@ from typing import Any
 from isthmus.microworld.clips import NUM_FRAMES, Clip, animate
 from isthmus.microworld.render import render
 from isthmus.microworld.scene import Scene, Split, scenes
-from isthmus.microworld.tasks import CLIPS, TEXT_ONLY, VISUAL, VQA, Question, distinct, questions
+from isthmus.microworld.tasks import (
+    CLIPS,
+    PICTURED,
+    TEXT_ONLY,
+    VISUAL,
+    VQA,
+    Question,
+    distinct,
+    questions,
+)
 from isthmus.microworld.words import scene_text
 
 DEFAULT_TURNS: dict[Split, int] = {"train": 6, "val": 1, "test": 1, "compositional": 1}
@@ -33,7 +42,8 @@ def export(
 ) -> None:
     """Writes `images/`, `messages.jsonl` (canonical) and `llava.json` under a directory.
 
-    The two data files hold the same conversations, one scene each, every row tagged with its tasks.
+    The two data files hold the same conversations, one scene each, every row tagged with its tasks;
+    LLaVA's form has no place for the style of a question.
     The first rows of a larger export are those of a smaller one.
 
     Args:
@@ -42,17 +52,17 @@ def export(
         num: How many conversations; a scene that allows none of the tasks is passed over.
         seed: Another seed gives other scenes of the split.
         turns: Questions in a conversation; by default 6 in `train` and 1 elsewhere.
-        tasks: Task names to draw from, evenly; by default all but those of clips, with a tenth of
-            text-only rows. A clip is a row of frames.
+        tasks: Task names to draw from, evenly; by default all but those of clips and styles, with a
+            tenth of text-only rows. A clip is a row of frames.
         still_frames: How often a picture stands in its row, for models that read clips alone.
         on_row: Called after each row, for a progress bar.
 
     Raises:
         ValueError: For an unknown task.
     """
-    unknown = set(tasks) - set(VISUAL) - set(CLIPS) - set(_TEXT_ONLY_TASKS)
+    unknown = set(tasks) - set(PICTURED) - set(CLIPS) - set(_TEXT_ONLY_TASKS)
     if unknown:
-        known = ", ".join((*VISUAL, *CLIPS, *_TEXT_ONLY_TASKS))
+        known = ", ".join((*PICTURED, *CLIPS, *_TEXT_ONLY_TASKS))
         raise ValueError(f"unknown microworld task {sorted(unknown)[0]!r}; the tasks are {known}")
     (directory / "images").mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -113,7 +123,7 @@ def _row(
     still_frames: int,
 ) -> dict[str, Any] | None:
     """One conversation as a canonical row; None where the scene allows none of the questions."""
-    visual = [task for task in tasks if task in VISUAL] if tasks else list(VISUAL)
+    visual = [task for task in tasks if task in PICTURED] if tasks else list(VISUAL)
     blind = [task for task in tasks if task in _TEXT_ONLY_TASKS] if tasks else _TEXT_ONLY_TASKS
     blind_share = _TEXT_ONLY_SHARE if visual and blind else float(not visual)
     text_only = rng.random() < blind_share
@@ -142,7 +152,8 @@ def conversation(
     for _, question in asked:
         first = [] if messages else [{"type": "image"} for _ in images]
         user = [*first, {"type": "text", "text": question.text}]
-        messages.append({"role": "user", "content": user})
+        style = {"style": question.style} if question.style else {}
+        messages.append({"role": "user", **style, "content": user})
         answer = [{"type": "text", "text": question.answer}]
         messages.append({"role": "assistant", "content": answer})
     last = asked[-1][1]

@@ -60,10 +60,21 @@ MISTRAL = Language("mistralai/Mistral-7B-v0.1", "in_out")
 MISTRAL_INSTRUCT = Language("mistralai/Mistral-7B-Instruct-v0.1", None)
 PHI2 = Language("microsoft/phi-2", "input_output")
 
+MIX665K = "mix665k"
 LVIS4V = "lvis4v_mix888k"
 LRV = "lrv_mix1008k"
 LVIS4V_LRV = "lvis4v_lrv_mix1231k"
 NO_TEXT = "stripped625k"
+
+_SAMPLES = {
+    MIX665K: 665_298,
+    LVIS4V: 1_230_808 - 342_799,
+    LRV: 665_298 + 342_799,
+    LVIS4V_LRV: 1_230_808,
+    NO_TEXT: 665_298 - 40_688,
+}
+"""Of the published files: LRV-Instruct adds 342,799, and 40,688 have no picture."""
+_CAPTIONS = 558_128
 
 
 def row(
@@ -72,7 +83,7 @@ def row(
     towers: Towers = CLIP_336,
     resize: ResizeStrategy = "letterbox",
     language: Language = VICUNA_7B,
-    data: str = "mix665k",
+    data: str = MIX665K,
     epochs: int = 1,
     steps: int | None = None,
     aligned: bool = False,
@@ -101,15 +112,16 @@ def row(
         chat_template=language.chat_template,
         connector=MLP.Config(depth=3, patch_multiplier=4) if beside else MLP.Config(),
     )
-    told = _lies("llava-v1.5-instruct", f"llava_v1_5_{data}.json")
+    told = _lies("llava-v1.5-instruct", f"llava_v1_5_{data}.json", _SAMPLES[data])
     schedule = Schedule(
         epochs=epochs if steps is None else None, steps=steps, batch_size=128, weight_decay=0.1
     )
     stage = instructions(told, schedule=schedule, thawed=thawed)
-    before = captions(_lies("llava-laion-cc-sbu-558k", "chat.json"), lr=1e-3, batch_size=256)
+    described = _lies("llava-laion-cc-sbu-558k", "chat.json", _CAPTIONS)
+    before = captions(described, lr=1e-3, batch_size=256)
     return named(function, *([before] if aligned else []), stage, model=model, seed=7)
 
 
-def _lies(folder: str, file: str) -> FileData:
+def _lies(folder: str, file: str, samples: int) -> FileData:
     """Returns data where the published code keeps them, below its folder `data/download`."""
-    return FileData(file=Path(folder, file), image_root=Path(folder))
+    return FileData(file=Path(folder, file), image_root=Path(folder), samples=samples)

@@ -45,12 +45,20 @@ def llava_7b() -> Recipe:
     return named(
         llava_7b,
         captions(
-            FileData(file=Path("LLaVA-CC3M-Pretrain-595K/chat.json"), image_root=Path("images")),
+            FileData(
+                file=Path("LLaVA-CC3M-Pretrain-595K/chat.json"),
+                image_root=Path("images"),
+                samples=595_375,
+            ),
             lr=2e-3,
             batch_size=128,
         ),
         instructions(
-            FileData(file=Path("llava_instruct_150k.json"), image_root=Path("coco/train2017")),
+            FileData(
+                file=Path("llava_instruct_150k.json"),
+                image_root=Path("coco/train2017"),
+                samples=157_712,
+            ),
             schedule=Schedule(epochs=3, batch_size=32),
         ),
         model=ModelConfig(
@@ -201,12 +209,13 @@ _LLAVA_1_5 = (
         FileData(
             file=Path("LLaVA-Pretrain/blip_laion_cc_sbu_558k.json"),
             image_root=Path("LLaVA-Pretrain/images"),
+            samples=558_128,
         ),
         lr=1e-3,
         batch_size=256,
     ),
     instructions(
-        FileData(file=Path("llava_v1_5_mix665k.json"), image_root=Path("data")),
+        FileData(file=Path("llava_v1_5_mix665k.json"), image_root=Path("data"), samples=665_298),
         schedule=Schedule(epochs=1, batch_size=128),
     ),
 )

@@ -162,7 +162,7 @@ def vit_g_opt_2_7b_captions() -> Recipe:
         Stage(
             name="captions",
             train=(Part(name="vision_tower", lr=1e-5), Part(name="connector", lr=1e-5)),
-            data=_CAPTIONS,
+            data=replace(_CAPTIONS, samples=566_747),
             schedule=_five_epochs(batch_size=256, steps=11_069),
             dtype="bfloat16",
         ),

@@ -5,8 +5,8 @@ one; each further row changes what its name says in `one_stage_7b`, and nothing 
 that were built from what was found are in prism.py; what all share is in _prismatic.py.
 
 Data lie as the published code downloads them; run in its folder `data/download`, or name yours.
-Hours by a plan are what `isthmus plan` says with `--devices 8` and the samples of these data, with
-300 tokens of text in each (`--text-tokens`), or 32 in a caption.
+Hours by a plan are what `isthmus plan` says with `--devices 8` and 300 tokens of text in a sample
+(`--text-tokens`), or 32 in a caption.
 
 Differs: a picture stands in the question, where the data have it; the published code puts it behind
 the begin token. Batches mix samples with and without pictures; there each is of one kind. What is

@@ -33,7 +33,7 @@ from isthmus.training.hand_over import heirs_at
 from isthmus.training.pieces import check_pieces, least_samples
 from isthmus.training.resolve import set_attention
 from isthmus.training.sharding import gathered_alone
-from isthmus.training.stage import MicroworldData, Recipe, Stage
+from isthmus.training.stage import FileData, MicroworldData, Recipe, Stage
 from isthmus.training.step import Trainee
 
 GIB = 1 << 30
@@ -336,7 +336,11 @@ def _pixels(model: Any, num: int) -> Tensor:
 def _num_samples(stage: Stage, assumed: Assumed) -> int | None:
     if assumed.samples is not None:
         return assumed.samples
-    return stage.data.num if isinstance(stage.data, MicroworldData) else None
+    match stage.data:
+        case MicroworldData(num=told) | FileData(samples=told):
+            return told
+        case _:
+            return None
 
 
 def _counting() -> FlopCounterMode:

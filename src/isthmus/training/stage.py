@@ -19,17 +19,13 @@ from isthmus.training.schedule import Schedule
 PartName = Literal["vision_tower", "connector", "fusion", "language_model", "heads", "objectives"]
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
-class FileData(Config):
-    """Samples from a file of the user's, LLaVA JSON or messages JSONL."""
+class _UserData(Config):
+    """Rows of the user's, some of which may be unusable."""
 
-    file: Path
-    """JSON array or JSON lines."""
-    image_root: Path
-    """Folder in which the images of every row lie."""
     max_bad_share: float = MAX_BAD_SHARE
-    """Share of rows that may be unusable; they are left out, and named in quarantine.jsonl."""
+    """Share of rows that may be, of each data set of a mixture; they are left out, and named in
+    quarantine.jsonl."""
     lazy: bool = False
     """Try each row when it is due, in place of all before the first step: for files of which even
     one pass over the images takes long. Rows are read when they are needed, not kept in memory."""
@@ -40,33 +36,30 @@ class FileData(Config):
         Raises:
             ValueError: it is none.
         """
-        _check_share(self.max_bad_share)
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share is {self.max_bad_share}; expected a share in [0, 1]")
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MixtureData(Config):
+class FileData(_UserData):
+    """Samples from a file of the user's, LLaVA JSON or messages JSONL."""
+
+    file: Path
+    """JSON array or JSON lines."""
+    image_root: Path
+    """Folder in which the images of every row lie."""
+    samples: int | None = None
+    """How many the published file has, by which a plan counts epochs; training counts yours."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MixtureData(_UserData):
     """Samples of several data sets, as a file of the user's tells: see `data/mixture/file.py`."""
 
     mixture: Path
     """YAML file."""
-    max_bad_share: float = MAX_BAD_SHARE
-    """Share of the rows of each data set that may be unusable; see `FileData`."""
-    lazy: bool = False
-    """Try each row when it is due; see `FileData`."""
-
-    def __post_init__(self) -> None:
-        """Checks the share.
-
-        Raises:
-            ValueError: it is none.
-        """
-        _check_share(self.max_bad_share)
-
-
-def _check_share(value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"max_bad_share is {value}; expected a share in [0, 1]")
 
 
 @final
@@ -83,7 +76,7 @@ class MicroworldData(Config):
     turns: int | None = None
     """Questions about a scene; None takes 6 to train on and 1 to be measured by."""
     tasks: tuple[str, ...] = ()
-    """Tasks to draw the questions from, evenly; all but those of clips when empty."""
+    """Tasks to draw the questions from, evenly; all but those of clips and styles when empty."""
     still_frames: int = 1
     """How often a picture is shown, for models that read clips of so many frames."""
 

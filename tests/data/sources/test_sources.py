@@ -139,6 +139,10 @@ FAULTS: list[tuple[Any, str]] = [
         "the type 'sound'; expected image or text",
     ),
     (
+        _changed(MESSAGES, messages=[{**TURN, "style": 3}]),
+        "the style of a message is 3; expected a string",
+    ),
+    (
         _changed(MESSAGES, messages=[{"role": "user", "content": [{"type": "text"}]}]),
         "the text of a content part is None; expected a string",
     ),

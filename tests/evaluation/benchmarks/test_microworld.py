@@ -132,6 +132,25 @@ def test_a_wrong_answer_costs_its_own_metric(
     assert metrics["vqa_accuracy"].count == 3
 
 
+@pytest.mark.parametrize(
+    ("short", "chat", "right", "as_asked"),
+    [
+        ("red", "The answer is red.", 1.0, 1.0),
+        ("blue", "The answer is blue.", 0.0, 1.0),
+        ("The answer is red.", "red", 0.0, 0.0),
+        ("red", "red", 0.5, 0.5),
+    ],
+)
+def test_an_answer_is_to_be_right_and_in_its_style(
+    tmp_path: Path, short: str, chat: str, right: float, as_asked: float
+) -> None:
+    rows = [row("short_answer", "red"), row("chat_answer", "The answer is red.")]
+    given = answers(short_answer=short, chat_answer=chat)
+    metrics = Microworld(write(tmp_path, rows), tmp_path).score(given).metrics
+    assert metrics["styled_accuracy"].value == right
+    assert metrics["answer_style"].value == as_asked
+
+
 def test_unreadable_boxes_and_cut_answers_are_counted(tmp_path: Path) -> None:
     given = {
         **RIGHT,

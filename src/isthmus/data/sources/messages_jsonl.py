@@ -19,6 +19,7 @@ class MessagesSource(Source):
     A row is `{"id": ..., "task": ..., "images": [path, ...], "messages": [{"role": "user",
     "content": [{"type": "image"}, {"type": "text", "text": ...}]}, ...], "meta": {...}}`; content
     may also be one string, and `image` one path. `id`, `task`, `images` and `meta` may be absent.
+    A message may have a `style`, in which the chat template is to ask.
 
     In place of `images`, each image part may hold its own path, under `image` or `path`.
     """
@@ -52,9 +53,13 @@ def _message(value: Any) -> Message:
             "wrong_layout", f"a message has the role {role!r}; expected one of {', '.join(ROLES)}"
         )
     content = message.get("content")
-    if isinstance(content, str):
-        return Message(cast(Role, role), (Text(content),))
-    return Message(cast(Role, role), tuple(_part(p) for p in expect(content, list, "content")))
+    parts = (
+        (Text(content),)
+        if isinstance(content, str)
+        else tuple(_part(part) for part in expect(content, list, "content"))
+    )
+    style = expect(message.get("style") or "", str, "the style of a message")
+    return Message(cast(Role, role), parts, style or None)
 
 
 def _part(value: Any) -> Text | ImagePart:

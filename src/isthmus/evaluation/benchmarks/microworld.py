@@ -51,12 +51,16 @@ VQA_TASKS = (
 CLIP_TASKS = ("direction", "order", "visits")
 """Questions about a clip: what moves where, what comes first, and how often."""
 
+STYLED_TASKS = ("short_answer", "chat_answer")
+"""Questions that are asked for an answer in a word, or in a sentence."""
+
 TEXT_TASKS = ("arithmetic", "scene_qa", "copying", "sorting")
 """Questions without a picture: what the language model can do with its eyes closed."""
 
 _POOLED = {
     **dict.fromkeys(VQA_TASKS, "vqa_accuracy"),
     **dict.fromkeys(CLIP_TASKS, "clip_accuracy"),
+    **dict.fromkeys(STYLED_TASKS, "styled_accuracy"),
     **dict.fromkeys(TEXT_TASKS, "text_accuracy"),
 }
 """The metric that pools the samples of each task with a short exact answer."""
@@ -64,6 +68,7 @@ _POOLED = {
 _CAPTIONS = ("caption", "clip_caption")
 """Free texts whose facts are counted."""
 
+_SENTENCE_WORDS = 4
 _IOU = "IoU >= 0.5, boxes paired one to one, unread counts as wrong"
 _CHOICE = "likeliest choice by summed log-likelihood"
 VARIANTS: dict[str, str] = {
@@ -80,6 +85,9 @@ VARIANTS: dict[str, str] = {
     "phrase_box_f1": phrases.VARIANT,
     "clip_accuracy": EXACT,
     **{f"accuracy_{task}": EXACT for task in CLIP_TASKS},
+    "styled_accuracy": EXACT,
+    "answer_style": f"{_SENTENCE_WORDS} words or more where a sentence is asked for, else fewer",
+    **{f"accuracy_{task}": EXACT for task in STYLED_TASKS},
     "text_accuracy": EXACT,
     **{f"accuracy_{task}": EXACT for task in TEXT_TASKS},
 }
@@ -219,6 +227,13 @@ class _Case:
                 ),
             }
         value = exact_match(answer.text, self.target)
+        if self.task in STYLED_TASKS:
+            is_sentence = len(answer.text.split()) >= _SENTENCE_WORDS
+            as_asked = float(is_sentence == (self.task == "chat_answer"))
+            return {
+                **dict.fromkeys(("styled_accuracy", f"accuracy_{self.task}"), value),
+                "answer_style": as_asked,
+            }
         if self.task in ("reading", "board", "region"):
             return {f"{self.task}_accuracy": value}
         return {_POOLED[self.task]: value, f"accuracy_{self.task}": value}

@@ -16,6 +16,7 @@ from isthmus.microworld.tasks.motion import clip_caption, direction, order, visi
 from isthmus.microworld.tasks.question import Question, Task
 from isthmus.microworld.tasks.reading import reading
 from isthmus.microworld.tasks.space import board, position, relation
+from isthmus.microworld.tasks.styles import chat_answer, short_answer
 from isthmus.microworld.tasks.text_only import arithmetic, copying, sorting
 
 VQA: dict[str, Task] = {
@@ -50,6 +51,10 @@ CLIPS: dict[str, Callable[[Clip, Random], Question | None]] = {
     "clip_caption": clip_caption,
 }
 """What is asked about a clip, only where it is named."""
+STYLED: dict[str, Task] = {"short_answer": short_answer, "chat_answer": chat_answer}
+"""Questions in a style, only where they are named: few chat templates know styles."""
+PICTURED: dict[str, Task] = {**VISUAL, **STYLED}
+"""All that can be asked about a picture."""
 TEXT_ONLY: dict[str, Callable[[Random], Question]] = {
     "arithmetic": arithmetic,
     "copying": copying,
@@ -59,6 +64,8 @@ TEXT_ONLY: dict[str, Callable[[Random], Question]] = {
 __all__ = [
     "CLIPS",
     "GROUNDED",
+    "PICTURED",
+    "STYLED",
     "TEXT_ONLY",
     "VISUAL",
     "VQA",
@@ -75,7 +82,7 @@ def questions(
     """Yields up to `num` (task, question) pairs about a scene, tasks drawn evenly from `tasks`."""
     for _ in range(num):
         name = rng.choice(tasks)
-        question = VISUAL[name](scene, rng)
+        question = PICTURED[name](scene, rng)
         if question is not None:
             yield name, question
 

@@ -19,6 +19,8 @@ class Question:
     """The letters to choose from, for multiple choice."""
     boxes: tuple[Box, ...] = ()
     """Boxes of the answer, in pixels."""
+    style: str | None = None
+    """How the chat template is to ask, of those that it knows."""
 
 
 Task = Callable[[Scene, Random], Question | None]

@@ -5,7 +5,7 @@ from typing import Any
 
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.mlp import MLP
-from isthmus.evaluation.benchmarks.microworld import CLIP_TASKS
+from isthmus.evaluation.benchmarks.microworld import CLIP_TASKS, STYLED_TASKS
 from isthmus.training.models import ModelConfig
 from isthmus.training.stage import MicroworldData, Part, Schedule, Stage
 
@@ -28,6 +28,8 @@ TASKS = (
 """All but the two whose answers are long: they would take a third of the time and the memory."""
 GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
 """Tasks of CogVLM-Grounding: the box of a phrase, the phrase of a box, answers and captions."""
+STYLES = STYLED_TASKS
+"""Tasks of CogVLM-Chat: the same questions, answered in a word or in a sentence."""
 CLIPS = (*CLIP_TASKS, "clip_caption")
 """What is asked of clips."""
 
@@ -109,6 +111,15 @@ def grounding(*parts: Part) -> tuple[Stage, Stage]:
     """
     told = _alone(parts, "boxes", 3000, "grounded_caption")
     return told, _alone(parts, "grounding", 1600, *GROUNDING)
+
+
+def styles(*parts: Part) -> Stage:
+    """Returns the stage in which questions are answered in a word, or in a sentence.
+
+    Args:
+        *parts: what learns.
+    """
+    return _alone(parts, "styles", 3000, *STYLES)
 
 
 def clips(*parts: Part) -> tuple[Stage, Stage]:

@@ -21,6 +21,7 @@ from isthmus.recipes.microworld._shared import (
     grounding,
     instructions,
     joined,
+    styles,
 )
 from isthmus.training.stage import Part, Recipe
 
@@ -183,6 +184,22 @@ def cogvlm_large_tower() -> Recipe:
     """
     large = "microworld:siglip_large"
     return _model(cogvlm_large_tower, VisualExpert.Config(), _EXPERTS, vision=large)
+
+
+def cogvlm_chat() -> Recipe:
+    """CogVLM-Chat in small: each question is answered in a word or in a sentence, as it is asked.
+
+    Paper: arXiv 2311.03079v2, section 3.2; the two ways to ask are its authors'.
+    Differs: the tower stays frozen, there it learns at a tenth of the rate. The language model
+        learns, too: it has never been asked in these words, and experts alone do not make it answer
+        in them.
+    Expected: not measured.
+    Hardware: as `cogvlm`.
+    Command: `isthmus train microworld.cogvlm_chat --start runs/cogvlm --output DIR`
+    """
+    model = joined(GLU.Config(), fusion=VisualExpert.Config(), chat_template="cogvlm_chat")
+    stage, start = styles(connector(ALONE_LR), _EXPERTS, LANGUAGE), Path("runs/cogvlm")
+    return named(cogvlm_chat, stage, model=model, start=start)
 
 
 def cogvlm_grounding() -> Recipe:
