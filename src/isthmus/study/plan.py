@@ -21,6 +21,7 @@ from isthmus.modeling.lora import add_lora
 from isthmus.modeling.modeling_alignment import IsthmusForAlignment
 from isthmus.study.architecture import architecture, on_meta
 from isthmus.study.devices import Device
+from isthmus.study.four_bit import keep_in_four_bits
 from isthmus.study.shapes import Kernels, Shapes, backward
 from isthmus.training.feature_formats import FeatureFormat
 from isthmus.training.freeze import (
@@ -91,7 +92,7 @@ class StagePlan:
     """Samples computed at once."""
     peak_memory_gb: float
     """Of a device: weights, gradients, moments and activations; not what the kernels themselves and
-    the allocator take. Weights of four bits are counted as if they were whole."""
+    the allocator take."""
     step_seconds: float
     steps: int | None
     """None where nobody knows how many samples there are."""
@@ -176,6 +177,8 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     written = moving + sum(value.numel() for value in changed_values(parts, so_far, heirs))
     format_ = FeatureFormat.of(stage.feature_dtype, getattr(torch, stage.dtype))
     whole = _batch(model, stage, at_once, assumed, states, format_.computed)
+    if getattr(recipe.models[number], "four_bit", False):
+        keep_in_four_bits(parts["language_model"])
     return StagePlan(
         name=stage.name,
         parameters={row.part: row.parameters for row in rows},
