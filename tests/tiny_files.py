@@ -38,9 +38,12 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def write_conversations(folder: Path) -> Path:
-    """Writes LLaVA's JSON and its images; returns the file, whose folder is the image root."""
+    """Writes LLaVA's JSON and its images; returns the file, whose folder is the image root.
+
+    The last row has no image, as some of LLaVA's have none.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for n in range(NUM):
         tiny_image(n).save(folder / f"images/{n}.jpg")
         said = [
@@ -48,6 +51,8 @@ def write_conversations(folder: Path) -> Path:
             {"from": "gpt", "value": f"a thing of kind {n}"},
         ]
         rows.append({"id": str(n), "image": f"images/{n}.jpg", "conversations": said})
+    del rows[-1]["image"]
+    rows[-1]["conversations"][0]["value"] = "Why?"
     file = folder / "conversations.json"
     file.write_text(json.dumps(rows))
     return file

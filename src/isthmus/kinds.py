@@ -49,11 +49,18 @@ def load(package: str, kind: str) -> ModuleType:
     return module
 
 
-def unknown(name: str, valid: list[str], *, what: str) -> str:
-    """Returns the sentence that refuses an unknown name, with the nearest valid one."""
+def unknown(name: str, valid: list[str], *, what: str, listed: list[str] | None = None) -> str:
+    """Returns the sentence that refuses an unknown name, with the nearest valid one.
+
+    Args:
+        name: that is not known.
+        valid: names that are.
+        what: they name.
+        listed: what the sentence lists in place of all of them, where they are many.
+    """
     nearest = get_close_matches(str(name), valid, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {what} {name!r}{hint} (valid: {', '.join(valid) or 'none'})"
+    return f"unknown {what} {name!r}{hint} (valid: {', '.join(listed or valid) or 'none'})"
 
 
 def _own(package: str) -> list[str]:

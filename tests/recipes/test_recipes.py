@@ -95,6 +95,16 @@ def test_an_unknown_recipe_suggests_the_nearest() -> None:
         recipes.resolve("microworld.ful")
 
 
+def test_only_the_family_is_listed_or_the_families() -> None:
+    with pytest.raises(
+        ValueError, match=r"'prism\.clip_7b'\? \(valid: prism\.clip_7b_c[^*]*\)"
+    ) as e:
+        recipes.resolve("prism.clip_7")
+    assert "microworld" not in str(e.value)
+    with pytest.raises(ValueError, match=r"'prism\.clip_7b'\? \(valid: baselines\.\*, blip2\.\*"):
+        recipes.resolve("prisms.clip_7b")
+
+
 def test_a_function_that_is_no_recipe_is_not_resolved() -> None:
     with pytest.raises(ValueError, match="unknown recipe"):
         recipes.resolve("microworld.replace")

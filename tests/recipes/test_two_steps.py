@@ -26,7 +26,7 @@ from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.resolve import build
 from isthmus.training.stage import FileData, MixtureData, Recipe
 from tests.tiny_alignment import QFORMER
-from tests.tiny_files import write_captions, write_conversations, write_tiny_mixture
+from tests.tiny_files import NUM, write_captions, write_conversations, write_tiny_mixture
 from tests.tiny_published import GRID, save_published_language, save_published_vision
 
 MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
@@ -84,7 +84,8 @@ def overrides(recipe: Recipe, parts: Parts) -> list[str]:
         flags |= {
             f"{path}.schedule.steps": 2,
             f"{path}.schedule.epochs": None,
-            f"{path}.schedule.batch_size": 2,
+            # Two steps see every row of a file, that without an image among them.
+            f"{path}.schedule.batch_size": NUM // 2,
             f"{path}.schedule.accumulation": 1,
             f"{path}.checkpoint_every": 1.0,
             f"{path}.dtype": "float32",

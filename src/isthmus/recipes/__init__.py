@@ -40,11 +40,14 @@ def resolve(name: str) -> "Recipe":
         name: one of `names()`.
 
     Raises:
-        ValueError: there is no such recipe; the message suggests the nearest name.
+        ValueError: there is no such recipe; the message suggests the nearest name, and lists those
+            of the family, or the families.
     """
-    if name not in (valid := names()):
-        raise ValueError(kinds.unknown(name, valid, what="recipe"))
     family, _, function = name.partition(".")
+    if name not in (valid := names()):
+        own = [each for each in valid if each.startswith(f"{family}.")]
+        families = [f"{each}.*" for each in kinds.names(__name__)]
+        raise ValueError(kinds.unknown(name, valid, what="recipe", listed=own or families))
     return getattr(kinds.load(__name__, family), function)()
 
 
