@@ -96,6 +96,8 @@ def _show(found: "Plan", options: Options) -> None:
             "hours": _or_unknown(stage.hours, "{:.2f}"),
             "checkpoints on disk": f"{stage.checkpoint_gb:.2f} GB",
         }
+        if stage.samples is not None:
+            lines["samples of the data"] = f"{stage.samples:,}"
         if stage.feature_store_gb is not None:
             lines["feature store on disk"] = f"{stage.feature_store_gb:.2f} GB"
         for name, value in lines.items():

@@ -94,6 +94,8 @@ class StagePlan:
     """Of a device: weights, gradients, moments and activations; not what the kernels themselves and
     the allocator take."""
     step_seconds: float
+    samples: int | None
+    """Of the data, by which epochs are counted; None where nobody knows."""
     steps: int | None
     """None where nobody knows how many samples there are."""
     hours: float | None
@@ -189,6 +191,7 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
         batch_per_device=at_once,
         peak_memory_gb=_memory(trainee, stage, whole, assumed) / 1e9,
         step_seconds=seconds,
+        samples=samples,
         steps=steps,
         hours=None if steps is None else steps * seconds / 3600 + tower_hours,
         checkpoint_gb=4 * written * KEPT_CHECKPOINTS / 1e9,
