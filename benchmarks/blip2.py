@@ -41,8 +41,9 @@ from isthmus.recipes import _blip2
 from isthmus.study.execute import train_and_evaluate, train_and_retrieve
 from isthmus.study.run import Execute, Run, Shard, grid, run
 from isthmus.study.table import StudyTable, markdown, tabulate
+from isthmus.training.data import MicroworldData
 from isthmus.training.resolve import microworld_files
-from isthmus.training.stage import MicroworldData, Recipe
+from isthmus.training.stage import Recipe
 
 Study = Literal["retrieval", "generation", "languages", "descendants", "tuning"]
 Arms = Mapping[str, Recipe]

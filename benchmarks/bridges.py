@@ -35,10 +35,11 @@ from isthmus.evaluation.benchmarks.microworld import Microworld
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Shard, grid, run
+from isthmus.training.data import MicroworldData
 from isthmus.training.loop import train
 from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import microworld_files
-from isthmus.training.stage import MicroworldData, Part, PartName, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, PartName, Recipe, Schedule, Stage
 
 TASKS = ("colour", "shape", "count", "existence", "relation", "comparison", "position")
 """What is learned and measured: a picture, a question, an answer of one or two words."""

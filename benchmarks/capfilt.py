@@ -32,8 +32,9 @@ from isthmus.evaluation.judges import Similarity
 from isthmus.study.execute import train_and_retrieve
 from isthmus.study.run import Run, grid, run
 from isthmus.study.table import tabulate
+from isthmus.training.data import FileData, MicroworldData
 from isthmus.training.resolve import microworld_files
-from isthmus.training.stage import FileData, MicroworldData, Recipe
+from isthmus.training.stage import Recipe
 
 CORRUPTED = 0.3
 NUM, EPOCHS = 5000, 2

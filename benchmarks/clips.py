@@ -12,7 +12,7 @@ import tyro
 from benchmarks.further import Options, measured
 from benchmarks.outcome import publish
 from isthmus.recipes.microworld._shared import CLIPS
-from isthmus.training.stage import MicroworldData
+from isthmus.training.data import MicroworldData
 
 BEFORE = ("honeybee_c_abstractor", "vadapter")
 """Twins that answer questions; each has one that goes on from it."""

@@ -53,7 +53,8 @@ from isthmus.microworld.tasks.choice import LETTERS
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, Shard, grid, run
 from isthmus.study.table import student_interval, tabulate
-from isthmus.training.stage import MicroworldData, MixtureData, Recipe
+from isthmus.training.data import MicroworldData, MixtureData
+from isthmus.training.stage import Recipe
 
 DRAWS = 2000
 """Conversations that an arm learns from."""

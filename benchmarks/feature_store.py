@@ -35,11 +35,12 @@ from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.data.dataset import ConversationDataset
 from isthmus.modeling import fingerprint
 from isthmus.training.course import Whole
+from isthmus.training.data import MicroworldData
 from isthmus.training.freeze import freeze_and_thaw, set_modes
 from isthmus.training.models import ModelConfig
 from isthmus.training.optim import build_optimizer
 from isthmus.training.resolve import build_model
-from isthmus.training.stage import MicroworldData, Part, Schedule, Stage
+from isthmus.training.stage import Part, Schedule, Stage
 from isthmus.training.stage_data import open_data
 from isthmus.training.step import Piece, Trainee, take_step
 

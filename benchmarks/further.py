@@ -17,7 +17,7 @@ from isthmus.cli._quiet import hush_libraries
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, grid, run
 from isthmus.study.table import tabulate
-from isthmus.training.stage import MicroworldData
+from isthmus.training.data import MicroworldData
 
 
 @final

@@ -14,7 +14,7 @@ import tyro
 from benchmarks.further import Options, measured
 from benchmarks.outcome import publish
 from isthmus.recipes.microworld._shared import GROUNDING
-from isthmus.training.stage import MicroworldData
+from isthmus.training.data import MicroworldData
 
 BEFORE = ("cogvlm", "cogvlm_sequential", "llava_1_5")
 """Twins that answer questions; each has one that goes on from it."""

@@ -40,11 +40,11 @@ from isthmus.microworld.scene import scenes
 from isthmus.modeling.modeling_isthmus import IsthmusForConditionalGeneration
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.data import FileData
 from isthmus.training.examples import Conversations
 from isthmus.training.models import ModelConfig
 from isthmus.training.read_mixture import read_drawn
 from isthmus.training.resolve import build_model
-from isthmus.training.stage import FileData
 from isthmus.training.windows import WINDOW, Windows
 
 NUM_PICTURES = 100

@@ -38,10 +38,10 @@ from isthmus.data.packing import PackedDataset, Packing
 from isthmus.data.sample import Sample
 from isthmus.microworld import towers
 from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.data import MicroworldData
 from isthmus.training.examples import Dataset
 from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import build_model, microworld_files
-from isthmus.training.stage import MicroworldData
 
 NUM = 40
 """Samples of each kind."""

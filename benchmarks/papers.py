@@ -38,10 +38,11 @@ from isthmus.microworld.towers.corpus import held_out_texts
 from isthmus.modeling.loading import load
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, Shard, grid, run
+from isthmus.training.data import MicroworldData
 from isthmus.training.loop import train
 from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import microworld_files
-from isthmus.training.stage import MicroworldData, Recipe
+from isthmus.training.stage import Recipe
 
 NUM_TEST, NUM_CLIPS, NUM_TEXTS = 1000, 300, 64
 

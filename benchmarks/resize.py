@@ -35,8 +35,9 @@ from isthmus.microworld.tasks import distinct, questions
 from isthmus.study.execute import train_and_evaluate
 from isthmus.study.run import Run, Shard, grid, run
 from isthmus.study.table import tabulate
+from isthmus.training.data import FileData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import FileData, Recipe
+from isthmus.training.stage import Recipe
 
 HEIGHT = CANVAS // 2
 """Of a strip, pixels; it is as wide as its scene."""

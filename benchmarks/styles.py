@@ -12,7 +12,7 @@ import tyro
 from benchmarks.further import Options, measured
 from benchmarks.outcome import publish
 from isthmus.recipes.microworld._shared import STYLES
-from isthmus.training.stage import MicroworldData
+from isthmus.training.data import MicroworldData
 
 BEFORE = ("cogvlm",)
 """The twin that answers questions in a word."""

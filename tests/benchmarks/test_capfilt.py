@@ -15,7 +15,7 @@ from benchmarks.capfilt import (
     write_corrupted,
 )
 from isthmus.microworld.export import export
-from isthmus.training.stage import FileData, MicroworldData
+from isthmus.training.data import FileData, MicroworldData
 
 
 @pytest.fixture

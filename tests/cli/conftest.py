@@ -10,8 +10,9 @@ import pytest
 
 from isthmus.cli import main
 from isthmus.connectors.linear import Linear
+from isthmus.training.data import MicroworldData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 from tests.tiny import save_language, save_vision
 from tests.tiny_data import write_data
 

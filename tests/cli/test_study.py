@@ -7,8 +7,9 @@ import pytest
 
 from isthmus.cli import main
 from isthmus.objectives.alignment import Alignment
+from isthmus.training.data import FileData
 from isthmus.training.models import AlignmentConfig
-from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 from tests.cli.conftest import World, json_lines, one_line_refusal
 from tests.tiny_alignment import QFORMER, save_bert
 

@@ -79,7 +79,8 @@ def test_the_style_stays_where_turns_are_changed() -> None:
 
 def test_a_row_of_messages_keeps_its_style(tmp_path: Path) -> None:
     question, answer = (m.to_chat() for m in SAMPLE.styled("short").messages[2:])
-    rows = [[question, answer], [{**question, "style": None}, answer]]  # None as tables write it
+    # Tables write None where nothing is said.
+    rows = [[question, answer], [{**question, "style": None}, {**answer, "style": None}]]
     file = tmp_path / "talk.jsonl"
     file.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows), "utf-8")
     styles = [[m.style for m in sample.messages] for sample in sources.read(file, tmp_path)]
@@ -119,6 +120,8 @@ def test_a_style_that_would_be_ignored_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"style 'short', but the chat template knows no styles"):
         check_template(processor_of(tmp_path, None), "short")
     check_template(processor_of(tmp_path), "short")
+    with pytest.raises(Fault, match="knows no styles"):  # of a row, which is left out and named
+        render(SAMPLE.styled("short").messages, processor_of(tmp_path, None), "row")
     with pytest.raises(ValueError, match=r"unknown style terse; expected chat or short"):
         check_template(processor_of(tmp_path), "terse")
     with pytest.raises(Fault, match="unknown style terse"):

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from isthmus import load, load_alignment, recipes
 from isthmus.objectives.alignment import Alignment
+from isthmus.training.data import FileData
 from isthmus.training.loop import train
 from isthmus.training.models import AlignmentConfig, ModelConfig
-from isthmus.training.stage import FileData, Part, Recipe, Stage
+from isthmus.training.stage import Part, Recipe, Stage
 from tests.marks import first_now
 from tests.tiny import save_language, save_vision
 from tests.tiny_alignment import QFORMER, save_bert

@@ -17,11 +17,12 @@ from isthmus.data.templates.instruct import Instructions
 from isthmus.data.templates.template import template_set
 from isthmus.geometry.box_text import convention
 from isthmus.study.architecture import architecture, on_meta
+from isthmus.training.data import FileData
 from isthmus.training.freeze import freeze_and_thaw
 from isthmus.training.log import read_log
 from isthmus.training.loop import train
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import FileData, Recipe, Stage
+from isthmus.training.stage import Recipe, Stage
 from isthmus.training.step import Trainee
 from isthmus.vision.configuration import Eva2ClipVisionConfig
 from isthmus.vision.eva2_clip import Eva2ClipVisionModel

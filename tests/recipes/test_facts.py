@@ -18,9 +18,10 @@ from isthmus.data.templates.template import template_set
 from isthmus.geometry.box_text import convention
 from isthmus.recipes._facts import facts_of
 from isthmus.study.architecture import architecture, on_meta
+from isthmus.training.data import MixtureData
 from isthmus.training.freeze import freeze_and_thaw
 from isthmus.training.models import AlignmentConfig, ModelConfig
-from isthmus.training.stage import MixtureData, Part
+from isthmus.training.stage import Part
 
 MIXTURES = Path(__file__).parents[2] / "docs/mixtures"
 FACTS = Path(recipes.__file__).parent / "facts"

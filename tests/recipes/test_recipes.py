@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from isthmus import recipes
+from isthmus.training.data import MicroworldData
 from isthmus.training.loop import train
-from isthmus.training.stage import MicroworldData, Recipe, Stage
+from isthmus.training.stage import Recipe, Stage
 
 LABELS = ("Paper:", "Expected:", "Hardware:", "Command:")
 

@@ -22,9 +22,10 @@ from isthmus.keys import fits
 from isthmus.modeling import fingerprint
 from isthmus.pretrained import read_config
 from isthmus.training import loop
+from isthmus.training.data import FileData, MixtureData
 from isthmus.training.models import AlignmentConfig, ModelConfig
 from isthmus.training.resolve import build
-from isthmus.training.stage import FileData, MixtureData, Recipe
+from isthmus.training.stage import Recipe
 from tests.tiny_alignment import QFORMER
 from tests.tiny_files import NUM, write_captions, write_conversations, write_tiny_mixture
 from tests.tiny_published import GRID, save_published_language, save_published_vision

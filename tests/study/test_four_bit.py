@@ -4,8 +4,11 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
+from transformers import AutoModel, GPT2Config, PreTrainedConfig, T5Config
+from transformers.pytorch_utils import Conv1D
 
 from isthmus import recipes
 from isthmus.modeling.lora import Lora, add_lora, lora_parameters
@@ -59,6 +62,56 @@ def test_gradients_pass_through_and_nothing_unpacked_is_kept() -> None:
     assert states.grad.shape == states.shape
     unpacked = 2 * 64 * 640
     assert after < unpacked < shapes.most_bytes
+    assert shapes.most_bytes > 3 * unpacked  # by way of float32
+
+
+@pytest.mark.parametrize(
+    ("language", "whole"),
+    [
+        (T5Config(num_layers=1, d_model=16, d_kv=4, d_ff=32, num_heads=4, vocab_size=32), {"wo"}),
+        (GPT2Config(n_layer=1, n_embd=16, n_head=4, vocab_size=32), set()),
+    ],
+    ids=["t5", "gpt2"],
+)
+@pytest.mark.parametrize("updated", [False, True])
+def test_other_families_run_with_four_bits(
+    language: PreTrainedConfig, whole: set[str], updated: bool
+) -> None:
+    with torch.device("meta"):
+        body: Any = AutoModel.from_config(language)
+    part = ModelPart([body])
+    if updated:  # and left as they are by this stage
+        add_lora(part, Lora(rank=2))
+    body.requires_grad_(False)
+    keep_in_four_bits(part)
+    linear = nn.Linear | Conv1D
+    left = {n for n, m in body.named_modules() if isinstance(m, linear) and "lora_" not in n}
+    assert {n.removesuffix(".base_layer").rpartition(".")[2] for n in left} == whole
+    assert len(lora_parameters(part)) == (2 * _num_linear(language) if updated else 0)
+    ids = torch.zeros(1, 4, dtype=torch.long)
+    decoded = {"decoder_input_ids": ids} if language.is_encoder_decoder else {}
+    with Shapes():
+        states = body(input_ids=ids, **decoded).last_hidden_state
+    assert states.shape == (1, 4, 16)
+
+
+def _num_linear(language: PreTrainedConfig) -> int:
+    with torch.device("meta"):
+        body = AutoModel.from_config(language)
+    return sum(isinstance(module, nn.Linear | Conv1D) for module in body.modules())
+
+
+def test_four_bits_are_not_shared_out() -> None:
+    assert isinstance(QUICK.model, ModelConfig)
+    (stage,) = QUICK.stages
+    recipe = replace(
+        QUICK,
+        model=replace(QUICK.model, four_bit=True),
+        stages=(replace(stage, train=stage.train[:1]),),
+        save="trained",
+    )
+    with pytest.raises(ValueError, match="four bits are not shared out"):
+        plan(recipe, DEVICES["a100"], Assumed(sharded=True))
 
 
 def test_a_plan_counts_four_bits_as_such() -> None:

@@ -24,10 +24,11 @@ from isthmus.connectors import default
 from isthmus.study.architecture import architecture, on_meta
 from isthmus.study.devices import DEVICES, Device, device_of
 from isthmus.study.plan import Assumed, StagePlan, plan
+from isthmus.training.data import FileData
 from isthmus.training.freeze import freeze_and_thaw, recomputed_layers, set_modes
 from isthmus.training.models import ModelConfig
 from isthmus.training.resolve import build
-from isthmus.training.stage import FileData, Recipe
+from isthmus.training.stage import Recipe
 from isthmus.training.step import Trainee, autocast
 from tests.marks import first_now
 
@@ -231,6 +232,14 @@ def test_epochs_are_counted_by_the_samples_of_a_published_file(
     (found,) = plan(recipe, DEVICES["a100"]).stages
     assert (found.samples, found.steps) == (samples, steps)
     assert (found.hours is None) == (samples is None)
+
+
+@pytest.mark.slow
+def test_nobody_knows_how_many_samples_are_packed() -> None:
+    (stage,) = QUICK.stages
+    packed = replace(QUICK, stages=(replace(stage, pack_tokens=256),))
+    assert plan(packed, DEVICES["a100"]).stages[0].steps is None
+    assert plan(packed, DEVICES["a100"], Assumed(samples=80)).stages[0].steps is not None
 
 
 def test_more_devices_than_samples_are_refused() -> None:

@@ -5,8 +5,9 @@ import pytest
 
 from isthmus.connectors.linear import Linear
 from isthmus.study.run import Run, Shard, grid, run
+from isthmus.training.data import MicroworldData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 
 RECIPE = Recipe(
     name="tests.study",

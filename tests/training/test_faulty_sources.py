@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from isthmus.training.data import MixtureData
 from isthmus.training.run_folder import read_description
-from isthmus.training.stage import MixtureData
 from tests.tiny import tiny_image
 from tests.tiny_containers import PICTURE, pa, png, write_table, write_tar
 from tests.tiny_video import clip

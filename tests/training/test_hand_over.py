@@ -16,11 +16,12 @@ from isthmus.objectives._contrastive import Contrastive
 from isthmus.objectives.alignment import Alignment
 from isthmus.recipes._blip2 import QUERIES_ALONE, WITH_TEXT
 from isthmus.training import loop
+from isthmus.training.data import FileData
 from isthmus.training.hand_over import hand_over, heirs_of
 from isthmus.training.loop import train
 from isthmus.training.models import AlignmentConfig, HandOver, ModelConfig
 from isthmus.training.resolve import build
-from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 from tests.tiny import save_language, save_vision
 from tests.tiny_alignment import QFORMER, save_bert
 from tests.tiny_data import write_data

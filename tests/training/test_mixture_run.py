@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from isthmus.training.data import FileData, MixtureData
 from isthmus.training.log import read_log
 from isthmus.training.run_folder import read_description
-from isthmus.training.stage import FileData, MixtureData, Recipe
+from isthmus.training.stage import Recipe
 from tests.marks import first_now
 from tests.training.kills import bit_equal, run, run_until, weights
 from tests.training.tiny_mixture import FAULTY, NUM, write_mixture

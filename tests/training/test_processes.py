@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from isthmus.training.data import MixtureData
 from isthmus.training.log import read_log
 from isthmus.training.processes import join_processes
-from isthmus.training.stage import MixtureData, Part, PartName, Recipe
+from isthmus.training.stage import Part, PartName, Recipe
 from tests.tiny import save_language, save_vision
 from tests.tiny_data import rows
 from tests.training.tiny_mixture import write_mixture

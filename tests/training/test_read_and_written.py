@@ -20,6 +20,7 @@ from isthmus.data.sources import read
 from isthmus.evaluation.requests import Generate, split_last_answer
 from isthmus.evaluation.runner import answer
 from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.data import FileData, MicroworldData
 from isthmus.training.examples import Conversations
 from isthmus.training.loop import train
 from isthmus.training.models import ModelConfig
@@ -27,7 +28,7 @@ from isthmus.training.read_data import read_data
 from isthmus.training.resolve import microworld_files
 from isthmus.training.result import TrainResult
 from isthmus.training.run_folder import read_description
-from isthmus.training.stage import FileData, MicroworldData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 from tests.tiny import save_t5, save_vision, t5_byte_tokenizer, tiny_model
 from tests.tokenizers_of_families import t5_tokenizer
 from tests.training.kills import bit_equal, run_until, weights

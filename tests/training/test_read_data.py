@@ -13,9 +13,9 @@ from isthmus import IsthmusProcessor
 from isthmus.data import vetting
 from isthmus.data.quarantine import Quarantine
 from isthmus.evaluation.generation import askable
+from isthmus.training.data import FileData, MicroworldData
 from isthmus.training.examples import Conversations
 from isthmus.training.read_data import read_data
-from isthmus.training.stage import FileData, MicroworldData
 from tests.tiny import save_language, save_vision, tiny_image
 from tests.tiny_data import rows, write_data
 

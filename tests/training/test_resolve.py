@@ -15,8 +15,8 @@ from isthmus.connectors.qformer import QFormer
 from isthmus.data.sources import read
 from isthmus.microworld.towers import located
 from isthmus.training import resolve
+from isthmus.training.data import MicroworldData
 from isthmus.training.resolve import build_model, microworld_files
-from isthmus.training.stage import MicroworldData
 from tests.tiny import save_vision, tiny_image
 from tests.training.tiny_recipe import tiny_recipe
 

@@ -9,8 +9,9 @@ import pytest
 from isthmus.connectors.mlp import CONNECTOR
 from isthmus.modeling.lora import Lora
 from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.data import FileData, MicroworldData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import FileData, MicroworldData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 
 DATA = FileData(file=Path("a.json"), image_root=Path("images"))
 STAGE = Stage(
@@ -99,6 +100,11 @@ def test_stages_that_cannot_be_are_refused(changes: dict[str, Any], reason: str)
 def test_shares_of_bad_rows_are_shares() -> None:
     with pytest.raises(ValueError, match="max_bad_share is 5"):
         replace(DATA, max_bad_share=5)
+
+
+def test_a_published_file_has_samples() -> None:
+    with pytest.raises(ValueError, match="samples is 0; expected 1 or more, or None"):
+        replace(DATA, samples=0)
 
 
 def test_four_bits_are_neither_trained_nor_saved() -> None:

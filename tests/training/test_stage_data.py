@@ -10,8 +10,9 @@ from rich.console import Console
 
 from isthmus.axes import Batch
 from isthmus.training.course import Whole
+from isthmus.training.data import FileData
 from isthmus.training.feature_formats import FeatureDtype
-from isthmus.training.stage import FileData, Part, Schedule, Stage
+from isthmus.training.stage import Part, Schedule, Stage
 from isthmus.training.stage_data import StageData, open_data
 from tests.tiny import tiny_image, tiny_model
 from tests.tiny_data import write_data

@@ -17,9 +17,9 @@ from isthmus.data.quarantine import Quarantine
 from isthmus.data.sample import Sample
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
 from isthmus.training.course import Place, Planned
+from isthmus.training.data import FileData, MixtureData
 from isthmus.training.examples import Conversations
 from isthmus.training.read_mixture import read_drawn
-from isthmus.training.stage import FileData, MixtureData
 from isthmus.training.windows import Windows
 from tests.tiny import tiny_image, tiny_model
 

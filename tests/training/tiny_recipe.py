@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.connectors.linear import Linear
+from isthmus.training.data import FileData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 from tests.tiny import save_language, save_vision
 from tests.tiny_data import write_data
 

@@ -8,7 +8,8 @@ from typing import Any
 from isthmus import recipes
 from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.evaluation.results import RECIPE_FILE
-from isthmus.training.stage import FileData, MixtureData, Recipe
+from isthmus.training.data import FileData, MixtureData
+from isthmus.training.stage import Recipe
 
 _MIXTURE_SUFFIXES = (".yaml", ".yml")
 """Of files that describe a mixture, where others hold rows."""

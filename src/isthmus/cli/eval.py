@@ -122,12 +122,18 @@ def main(arguments: Sequence[str]) -> None:
     if options.style is not None:
         check_template(processor, options.style)
     longest, frames = model.config.max_positions, model.config.clip_frames
+    asks = askable(processor, longest, frames)
     vetted = vet_asked(
         options.data,
         root,
         mixture,
-        check=askable(processor, longest, frames),
-        about={"tried": "to ask", "frames": frames, **encoding_of(processor, longest)},
+        check=lambda sample: asks(sample.styled(options.style)),
+        about={
+            "tried": "to ask",
+            "frames": frames,
+            "style": options.style,
+            **encoding_of(processor, longest),
+        },
         max_bad_share=options.max_bad_share,
         output=options.output,
         console=shown,

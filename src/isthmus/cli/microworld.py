@@ -30,7 +30,7 @@ def export(
         num: Number of conversations.
         seed: Another seed gives other scenes of the split.
         turns: Questions about a scene; 6 in train and 1 elsewhere when left out.
-        task: Tasks to draw from; all when left out.
+        task: Tasks to draw from; all but those of clips and styles when left out.
     """
     from rich.progress import Progress
 

@@ -41,7 +41,7 @@ class Options:
     images: int = 1
     """Of a sample; a clip that the connector reads as one counts once."""
     samples: int | None = None
-    """Of the data, where the recipe counts epochs."""
+    """Of the data, where the recipe counts epochs; those of its published file if it names one."""
     json: bool = False
     """Print one JSON object in place of tables."""
 

@@ -129,8 +129,8 @@ def _measure(
     from isthmus.evaluation.benchmarks.microworld import Microworld
     from isthmus.evaluation.runner import evaluate
     from isthmus.microworld.towers.corpus import held_out_texts
+    from isthmus.training.data import FileData, MicroworldData
     from isthmus.training.resolve import microworld_files
-    from isthmus.training.stage import FileData, MicroworldData
 
     def ask(folder: str, split: Any, *, is_blind: bool = False) -> "Result":
         data = recipe.stages[-1].data

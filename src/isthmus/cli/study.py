@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from isthmus.study.run import Execute
-    from isthmus.training.stage import FileData, Recipe
+    from isthmus.training.data import FileData
+    from isthmus.training.stage import Recipe
 
 
 @final
@@ -159,8 +160,8 @@ def _test_file(options: Options, **asked: Any) -> "FileData":
         **asked: as of `MicroworldData`.
     """
     from isthmus.evaluation.settings import check_unused
+    from isthmus.training.data import FileData, MicroworldData
     from isthmus.training.resolve import microworld_files
-    from isthmus.training.stage import FileData, MicroworldData
 
     if options.test_data is not None:
         check_unused(options, ["split", "num_test"], f"all of {options.test_data} is asked about")

@@ -179,9 +179,10 @@ def _jinja(
         )
     style = next((message.style for message in messages if message.style is not None), None)
     if style is not None and not _STYLE.search(template):
-        raise ValueError(
+        raise Fault(
+            "chat_template",
             f"{name} is to be asked in the style {style!r}, but the chat template knows no styles; "
-            "leave the style out, or choose another one with --chat-template"
+            "leave the style out, or choose another one with --chat-template",
         )
     # Templates of language models join text, so they get text; one that knows images gets parts.
     image_text = None if processor.image_token in template else processor.image_token

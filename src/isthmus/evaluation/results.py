@@ -52,7 +52,7 @@ class Provenance:
     """Beams of an answer that was written."""
 
     style: str | None = None
-    """Style in which the chat template asked; None where it was left to the template."""
+    """Style in which the chat template asked; None where it was left to the data, or to it."""
 
 
 @final

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from isthmus.connectors.glu import GLU
 from isthmus.fusion.visual_expert import VisualExpert
+from isthmus.training.data import MixtureData
 from isthmus.training.models import HandOver, ModelConfig
-from isthmus.training.stage import MixtureData, Part, PartName, Schedule, Stage
+from isthmus.training.stage import Part, PartName, Schedule, Stage
 
 EVA2_CLIP_E = "THUDM/cogvlm-base-224-hf"
 """Holds EVA2-CLIP-E at 224 pixels without its last block, 63 of 64."""

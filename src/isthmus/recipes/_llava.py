@@ -1,6 +1,7 @@
 """The two stages of LLaVA, which its descendants keep: captions, then instructions."""
 
-from isthmus.training.stage import FileData, Part, Schedule, Stage
+from isthmus.training.data import FileData
+from isthmus.training.stage import Part, Schedule, Stage
 
 
 def captions(data: FileData, *, lr: float, batch_size: int) -> Stage:

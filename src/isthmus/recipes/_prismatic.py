@@ -9,8 +9,9 @@ from isthmus.connectors.mlp import MLP
 from isthmus.geometry.resize import ResizeStrategy
 from isthmus.recipes._llava import captions, instructions
 from isthmus.recipes._named import named
+from isthmus.training.data import FileData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import FileData, Recipe, Schedule
+from isthmus.training.stage import Recipe, Schedule
 
 
 @final

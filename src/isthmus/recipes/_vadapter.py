@@ -7,8 +7,9 @@ from isthmus.connectors.attentional_pooler import AttentionalPooler
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.language_adapter import LanguageAdapter
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
+from isthmus.training.data import MixtureData
 from isthmus.training.models import HandOver, ModelConfig
-from isthmus.training.stage import MixtureData, Part, Schedule, Stage
+from isthmus.training.stage import Part, Schedule, Stage
 
 LLAMA_1B = "meta-llama/Llama-3.2-1B"
 LLAMA_8B = "meta-llama/Llama-3.1-8B"

@@ -16,17 +16,9 @@ from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.fusion.gated_cross_attention import GatedCrossAttention
 from isthmus.recipes._llava import captions, instructions
 from isthmus.recipes._named import named
+from isthmus.training.data import Data, FileData, MixtureData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import (
-    Data,
-    FileData,
-    MixtureData,
-    Part,
-    PartName,
-    Recipe,
-    Schedule,
-    Stage,
-)
+from isthmus.training.stage import Part, PartName, Recipe, Schedule, Stage
 
 CLIP_224 = "openai/clip-vit-large-patch14"
 _CAPTIONS = FileData(file=Path("captions.jsonl"), image_root=Path("images"))

@@ -14,8 +14,9 @@ from pathlib import Path
 from isthmus.connectors._qformer_text import TextSide
 from isthmus.connectors.qformer import QFormer
 from isthmus.recipes import _blip2
+from isthmus.training.data import FileData
 from isthmus.training.models import AlignmentConfig, ModelConfig
-from isthmus.training.stage import FileData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 
 VIT_G = "Salesforce/blip2-itm-vit-g"
 """Holds EVA-CLIP's ViT-g/14 without its last block, 39 of 40."""

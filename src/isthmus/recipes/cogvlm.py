@@ -25,8 +25,9 @@ from isthmus.objectives.patch_prediction import PatchPrediction
 from isthmus.recipes import _cogvlm
 from isthmus.recipes._cogvlm import SHORT, learned
 from isthmus.recipes._named import named
+from isthmus.training.data import MixtureData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MixtureData, Recipe
+from isthmus.training.stage import Recipe
 
 CLIP = "openai/clip-vit-large-patch14"
 

@@ -20,8 +20,9 @@ from isthmus.connectors.honeybee_resampler import HoneybeeResampler
 from isthmus.connectors.linear import Linear
 from isthmus.connectors.mlp import MLP
 from isthmus.recipes._named import named
+from isthmus.training.data import MixtureData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MixtureData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 
 CLIP_224 = "openai/clip-vit-large-patch14"
 CLIP_336 = "openai/clip-vit-large-patch14-336"

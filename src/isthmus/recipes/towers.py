@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from isthmus.connectors import mlp
 from isthmus.modeling.lora import Lora
+from isthmus.training.data import MicroworldData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 
 
 def connector() -> Recipe:

@@ -24,7 +24,8 @@ from isthmus.connectors.mlp import MLP
 from isthmus.recipes import _vadapter as shared
 from isthmus.recipes._named import named
 from isthmus.recipes._vadapter import LLAMA_1B, LLAMA_8B, SIGLIP_B, VIT_B, VIT_G, VIT_L
-from isthmus.training.stage import MixtureData, Recipe
+from isthmus.training.data import MixtureData
+from isthmus.training.stage import Recipe
 
 
 def vit_b_1b() -> Recipe:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from isthmus.modeling.lora import lora_parameters
 from isthmus.modeling.parts import ModelPart
 
 _COMPUTED = torch.bfloat16
@@ -23,13 +24,14 @@ def keep_in_four_bits(part: ModelPart) -> None:
     Args:
         part: without content; updates beside its layers stay as they are.
     """
+    updates = {id(parameter) for parameter in lora_parameters(part)}
     for path, layer in list(part.named_modules()):
         number, _, name = path.partition(".")
-        root = part.roots[int(number)]
-        whole = getattr(root, "_keep_in_fp32_modules", None) or ()
-        if not name or not isinstance(layer, nn.Linear | Conv1D) or layer.weight.requires_grad:
+        if not name or not isinstance(layer, nn.Linear | Conv1D) or id(layer.weight) in updates:
             continue
-        if name.rpartition(".")[2] not in whole:
+        root = part.roots[int(number)]
+        whole = getattr(root, "_keep_in_fp32_modules", None) or ()  # such as T5's `wo`
+        if name.removesuffix(".base_layer").rpartition(".")[2] not in whole:
             root.set_submodule(name, _FourBit(layer))
 
 
@@ -59,8 +61,13 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, shape: torch.Size) -> Tensor:
         ctx.shape = shape
-        return states @ states.new_empty(shape).mT
+        return states @ _unpacked(states, shape).mT
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient @ gradient.new_empty(ctx.shape), None
+        return gradient @ _unpacked(gradient, ctx.shape), None
+
+
+def _unpacked(like: Tensor, shape: torch.Size) -> Tensor:
+    """Returns weights in the format of a product, by way of that in which they were loaded."""
+    return like.new_empty(shape, dtype=torch.float32).to(like.dtype)

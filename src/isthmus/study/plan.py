@@ -23,6 +23,7 @@ from isthmus.study.architecture import architecture, on_meta
 from isthmus.study.devices import Device
 from isthmus.study.four_bit import keep_in_four_bits
 from isthmus.study.shapes import Kernels, Shapes, backward
+from isthmus.training.data import FileData, MicroworldData
 from isthmus.training.feature_formats import FeatureFormat
 from isthmus.training.freeze import (
     changed_values,
@@ -34,7 +35,7 @@ from isthmus.training.hand_over import heirs_at
 from isthmus.training.pieces import check_pieces, least_samples
 from isthmus.training.resolve import set_attention
 from isthmus.training.sharding import gathered_alone
-from isthmus.training.stage import FileData, MicroworldData, Recipe, Stage
+from isthmus.training.stage import Recipe, Stage
 from isthmus.training.step import Trainee
 
 GIB = 1 << 30
@@ -151,6 +152,9 @@ def plan(recipe: Recipe, device: Device, assumed: Assumed | None = None) -> Plan
 def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> StagePlan:
     stage, schedule = recipe.stages[number], recipe.stages[number].schedule
     check_pieces(stage, assumed.devices)
+    four_bit = getattr(recipe.models[number], "four_bit", False)
+    if four_bit and assumed.sharded:
+        raise ValueError("weights of four bits are not shared out over devices; leave one of both")
     model: Any = on_meta(architecture(recipe.models[number]))
     set_attention(model, recipe.models[number].attention)
     trainee = Trainee(model, stage.objectives)
@@ -170,7 +174,8 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     steps = schedule.steps
     if steps is None and samples is not None:
         steps = ceil(samples / schedule.batch_size) * (schedule.epochs or 0)
-    rate = device.rate(stage.dtype) * assumed.devices
+    # Most of it goes through layers of four bits, whose products are in half precision.
+    rate = device.rate("bfloat16" if four_bit else stage.dtype) * assumed.devices
     seconds = schedule.batch_size * flops / rate
     stored = _num_images(model, assumed) * samples if stage.feature_store and samples else None
     tower_hours = 0.0 if stored is None else stored * seen / rate / 3600
@@ -179,7 +184,7 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     written = moving + sum(value.numel() for value in changed_values(parts, so_far, heirs))
     format_ = FeatureFormat.of(stage.feature_dtype, getattr(torch, stage.dtype))
     whole = _batch(model, stage, at_once, assumed, states, format_.computed)
-    if getattr(recipe.models[number], "four_bit", False):
+    if four_bit:
         keep_in_four_bits(parts["language_model"])
     return StagePlan(
         name=stage.name,
@@ -343,7 +348,8 @@ def _num_samples(stage: Stage, assumed: Assumed) -> int | None:
     if assumed.samples is not None:
         return assumed.samples
     match stage.data:
-        case MicroworldData(num=told) | FileData(samples=told):
+        # A row that is packed holds several, and nobody knows how many.
+        case MicroworldData(num=told) | FileData(samples=told) if stage.pack_tokens is None:
             return told
         case _:
             return None

@@ -12,9 +12,9 @@ from isthmus.data.quarantine import Quarantine, Rejected
 from isthmus.data.sample import Sample
 from isthmus.data.vetting import vet
 from isthmus.modeling import fingerprint
+from isthmus.training.data import FileData, MicroworldData
 from isthmus.training.examples import Examples
 from isthmus.training.resolve import microworld_files
-from isthmus.training.stage import FileData, MicroworldData
 
 
 @final

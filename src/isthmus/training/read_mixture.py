@@ -16,8 +16,8 @@ from isthmus.data.mixture.file import Mixture, MixtureEntry, read_mixture
 from isthmus.data.mixture.usable import usable
 from isthmus.data.quarantine import Quarantine, Rejected
 from isthmus.data.vetting import check_share
+from isthmus.training.data import FileData, MixtureData
 from isthmus.training.examples import Examples
-from isthmus.training.stage import FileData, MixtureData
 
 
 @final

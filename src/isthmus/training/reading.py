@@ -13,10 +13,11 @@ from isthmus.data.prefix import split_answer
 from isthmus.data.quarantine import Quarantine, Rejected
 from isthmus.data.sample import Sample
 from isthmus.training.course import Course, Whole
+from isthmus.training.data import Data, FileData, MixtureData
 from isthmus.training.examples import Dataset, Examples
 from isthmus.training.read_data import read_data
 from isthmus.training.read_mixture import read_drawn
-from isthmus.training.stage import Data, FileData, MixtureData, Stage
+from isthmus.training.stage import Stage
 from isthmus.training.windows import Drawn, Windows
 
 _SPLIT_SEED = 0

@@ -19,9 +19,9 @@ from isthmus.modeling.processing_alignment import (
     token_ids,
 )
 from isthmus.modeling.processing_isthmus import IsthmusProcessor
+from isthmus.training.data import FileData, MicroworldData
 from isthmus.training.examples import Conversations, Examples, Pairs
 from isthmus.training.models import AlignmentConfig, ModelConfig
-from isthmus.training.stage import FileData, MicroworldData
 from isthmus.vision.tower import VisionTower
 
 _CHOICES = (

@@ -8,77 +8,15 @@ from pathlib import Path
 from typing import Literal, final
 
 from isthmus.config import Config
-from isthmus.data.vetting import MAX_BAD_SHARE
 from isthmus.modeling.lora import Lora
 from isthmus.objectives.base import ObjectiveConfig
 from isthmus.objectives.language_modeling import LanguageModeling
+from isthmus.training.data import Data
 from isthmus.training.feature_formats import FeatureDtype
 from isthmus.training.models import AlignmentConfig, HandOver, ModelConfig
 from isthmus.training.schedule import Schedule
 
 PartName = Literal["vision_tower", "connector", "fusion", "language_model", "heads", "objectives"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _UserData(Config):
-    """Rows of the user's, some of which may be unusable."""
-
-    max_bad_share: float = MAX_BAD_SHARE
-    """Share of rows that may be, of each data set of a mixture; they are left out, and named in
-    quarantine.jsonl."""
-    lazy: bool = False
-    """Try each row when it is due, in place of all before the first step: for files of which even
-    one pass over the images takes long. Rows are read when they are needed, not kept in memory."""
-
-    def __post_init__(self) -> None:
-        """Checks the share.
-
-        Raises:
-            ValueError: it is none.
-        """
-        if not 0 <= self.max_bad_share <= 1:
-            raise ValueError(f"max_bad_share is {self.max_bad_share}; expected a share in [0, 1]")
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class FileData(_UserData):
-    """Samples from a file of the user's, LLaVA JSON or messages JSONL."""
-
-    file: Path
-    """JSON array or JSON lines."""
-    image_root: Path
-    """Folder in which the images of every row lie."""
-    samples: int | None = None
-    """How many the published file has, by which a plan counts epochs; training counts yours."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class MixtureData(_UserData):
-    """Samples of several data sets, as a file of the user's tells: see `data/mixture/file.py`."""
-
-    mixture: Path
-    """YAML file."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class MicroworldData(Config):
-    """Samples of the embedded world; they are written to disk and read like a user's."""
-
-    split: Literal["train", "val", "test", "compositional"]
-    """Splits share no scene."""
-    num: int
-    """Samples."""
-    seed: int = 0
-    """Source of the scenes and questions."""
-    turns: int | None = None
-    """Questions about a scene; None takes 6 to train on and 1 to be measured by."""
-    tasks: tuple[str, ...] = ()
-    """Tasks to draw the questions from, evenly; all but those of clips and styles when empty."""
-    still_frames: int = 1
-    """How often a picture is shown, for models that read clips of so many frames."""
 
 
 @final
@@ -112,9 +50,6 @@ class Part(Config):
                 f"the part {self.name!r} has both lora and only; low-rank updates choose their own "
                 "weights, so leave out one of them"
             )
-
-
-Data = FileData | MixtureData | MicroworldData
 
 
 @final

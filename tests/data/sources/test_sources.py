@@ -143,6 +143,12 @@ FAULTS: list[tuple[Any, str]] = [
         "the style of a message is 3; expected a string",
     ),
     (
+        _changed(
+            MESSAGES, messages=[TURN, {"role": "assistant", "content": "red", "style": "chat"}]
+        ),
+        "a message of the assistant has the style 'chat'; expected one where the user asks",
+    ),
+    (
         _changed(MESSAGES, messages=[{"role": "user", "content": [{"type": "text"}]}]),
         "the text of a content part is None; expected a string",
     ),

@@ -147,7 +147,9 @@ def test_an_answer_is_to_be_right_and_in_its_style(
     rows = [row("short_answer", "red"), row("chat_answer", "The answer is red.")]
     given = answers(short_answer=short, chat_answer=chat)
     metrics = Microworld(write(tmp_path, rows), tmp_path).score(given).metrics
-    assert metrics["styled_accuracy"].value == right
+    single = [metrics[f"accuracy_{each['task']}"].value for each in rows]
+    assert metrics["styled_accuracy"].value == right == sum(single) / 2
+    assert single[0] == (short == "red")
     assert metrics["answer_style"].value == as_asked
 
 

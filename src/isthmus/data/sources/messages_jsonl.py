@@ -19,7 +19,7 @@ class MessagesSource(Source):
     A row is `{"id": ..., "task": ..., "images": [path, ...], "messages": [{"role": "user",
     "content": [{"type": "image"}, {"type": "text", "text": ...}]}, ...], "meta": {...}}`; content
     may also be one string, and `image` one path. `id`, `task`, `images` and `meta` may be absent.
-    A message may have a `style`, in which the chat template is to ask.
+    A message of the user may have a `style`, in which the chat template is to ask.
 
     In place of `images`, each image part may hold its own path, under `image` or `path`.
     """
@@ -58,8 +58,14 @@ def _message(value: Any) -> Message:
         if isinstance(content, str)
         else tuple(_part(part) for part in expect(content, list, "content"))
     )
-    style = expect(message.get("style") or "", str, "the style of a message")
-    return Message(cast(Role, role), parts, style or None)
+    style = message.get("style")
+    if style is not None and role != "user":
+        raise Fault(
+            "wrong_layout",
+            f"a message of the {role} has the style {style!r}; expected one where the user asks",
+        )
+    asked = None if style is None else expect(style, str, "the style of a message")
+    return Message(cast(Role, role), parts, asked)
 
 
 def _part(value: Any) -> Text | ImagePart:

@@ -6,8 +6,9 @@ from typing import Any
 from isthmus.connectors.base import ConnectorConfig
 from isthmus.connectors.mlp import MLP
 from isthmus.evaluation.benchmarks.microworld import CLIP_TASKS, STYLED_TASKS
+from isthmus.training.data import MicroworldData
 from isthmus.training.models import ModelConfig
-from isthmus.training.stage import MicroworldData, Part, Schedule, Stage
+from isthmus.training.stage import Part, Schedule, Stage
 
 SIGLIP, CHAT = "microworld:siglip", "microworld:lm_chat"
 HEADS, D_HEAD = 4, 32

@@ -18,8 +18,9 @@ from isthmus.recipes.microworld._shared import (
     joined,
     questions,
 )
+from isthmus.training.data import MicroworldData
 from isthmus.training.models import AlignmentConfig, ModelConfig
-from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 
 
 def blip2_alignment() -> Recipe:

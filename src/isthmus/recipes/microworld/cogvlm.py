@@ -193,7 +193,8 @@ def cogvlm_chat() -> Recipe:
     Differs: the tower stays frozen, there it learns at a tenth of the rate. The language model
         learns, too: it has never been asked in these words, and experts alone do not make it answer
         in them.
-    Expected: not measured.
+    Expected: 0.49 of answers right and in their style, 0.33 without pictures; all in their style;
+        mean of 3 seeds.
     Hardware: as `cogvlm`.
     Command: `isthmus train microworld.cogvlm_chat --start runs/cogvlm --output DIR`
     """

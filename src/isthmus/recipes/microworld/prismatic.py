@@ -24,7 +24,8 @@ from isthmus.recipes.microworld._shared import (
     instructions,
     joined,
 )
-from isthmus.training.stage import MicroworldData, Part, Recipe, Stage
+from isthmus.training.data import MicroworldData
+from isthmus.training.stage import Part, Recipe, Stage
 
 _DINOV2 = "microworld:dinov2"
 _ANSWERS = instructions(connector(ALONE_LR), LANGUAGE)

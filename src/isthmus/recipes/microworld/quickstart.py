@@ -5,7 +5,8 @@ from dataclasses import replace
 from isthmus.connectors import linear
 from isthmus.objectives.language_modeling import LanguageModeling
 from isthmus.recipes.microworld._shared import joined, questions
-from isthmus.training.stage import MicroworldData, Part, Recipe, Schedule, Stage
+from isthmus.training.data import MicroworldData
+from isthmus.training.stage import Part, Recipe, Schedule, Stage
 
 
 def quickstart() -> Recipe:

@@ -27,8 +27,9 @@ from isthmus.recipes.microworld._shared import (
     instructions,
     joined,
 )
+from isthmus.training.data import MicroworldData
 from isthmus.training.models import HandOver, ModelConfig
-from isthmus.training.stage import MicroworldData, Recipe, Stage
+from isthmus.training.stage import Recipe, Stage
 
 _SMALL = "microworld:lm_tiny"
 _FRAMES = 8
