@@ -35,6 +35,7 @@ def test_the_users_data_takes_the_place_of_the_recipes(world: World) -> None:
         "image_root": world.data.parent.as_posix(),
         "max_bad_share": 0.05,
         "lazy": False,
+        "samples": None,
     }
 
 
