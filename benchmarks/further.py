@@ -49,17 +49,58 @@ def measured(
         asked: questions.
         metrics: of their answers.
     """
+    first = twins(options, before)
+    return compared(went_on(options, first, what, asked), metrics)
+
+
+def twins(options: Options, names: Sequence[str]) -> list[Run]:
+    """Does what is left of twins of the papers, and returns them, each seed of one after the other.
+
+    Args:
+        options: where, and with which seeds.
+        names: of the twins.
+    """
     hush_libraries()
-    console = Console(highlight=False, soft_wrap=True)
-    twins = {name: recipes.resolve(f"microworld.{name}") for name in before}
-    first = grid(twins, options.seeds, options.directory)
-    run(first, papers.execute(), console=console)
-    arms = [arm for each in first for arm in after(each, what, options.directory)]
-    run(arms, train_and_evaluate(papers.benchmark(asked), batch_size=64), console=console)
-    reference = f"{before[0]}_{what}_blind"
+    known = {name: recipes.resolve(f"microworld.{name}") for name in names}
+    runs = grid(known, options.seeds, options.directory)
+    run(runs, papers.execute(), console=_console())
+    return runs
+
+
+def went_on(options: Options, before: Sequence[Run], what: str, asked: MicroworldData) -> list[Run]:
+    """Does what is left of the runs that go on from others, and returns them.
+
+    Args:
+        options: where.
+        before: finished runs.
+        what: they learn.
+        asked: questions.
+    """
+    arms = [arm for each in before for arm in after(each, what, options.directory)]
+    run(arms, train_and_evaluate(papers.benchmark(asked), batch_size=64), console=_console())
+    return arms
+
+
+def compared(arms: Sequence[Run], metrics: Sequence[str]) -> dict[str, Any]:
+    """Returns the table of runs that went on, held against the first of them that is blind.
+
+    Args:
+        arms: finished runs.
+        metrics: of their answers.
+    """
+    reference = next(arm.name for arm in arms if is_blind(arm))
     return {
         metric: tabulate(arms, metric=metric, reference=reference).by_recipe() for metric in metrics
     }
+
+
+def is_blind(one: Run) -> bool:
+    """Returns whether a run learned without pictures."""
+    return one.recipe.stages[-1].blind
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
 
 
 def after(before: Run, what: str, directory: Path) -> list[Run]:

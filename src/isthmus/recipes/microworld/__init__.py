@@ -41,6 +41,7 @@ from isthmus.recipes.microworld.cogvlm import (
 from isthmus.recipes.microworld.honeybee import (
     honeybee_c_abstractor,
     honeybee_c_abstractor_clips,
+    honeybee_c_abstractor_clips_directions,
     honeybee_c_abstractor_m4,
     honeybee_c_abstractor_m64,
     honeybee_d_abstractor,
@@ -111,6 +112,7 @@ __all__ = [
     "full",
     "honeybee_c_abstractor",
     "honeybee_c_abstractor_clips",
+    "honeybee_c_abstractor_clips_directions",
     "honeybee_c_abstractor_m4",
     "honeybee_c_abstractor_m64",
     "honeybee_d_abstractor",

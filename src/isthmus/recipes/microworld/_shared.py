@@ -133,6 +133,15 @@ def clips(*parts: Part) -> tuple[Stage, Stage]:
     return told, _alone(parts, "clips", 1600, *CLIPS)
 
 
+def directions(*parts: Part) -> Stage:
+    """Returns the stage in which a model of clips learns where things move, and nothing else.
+
+    Args:
+        *parts: what learns.
+    """
+    return _alone(parts, "directions", 4000, "direction")
+
+
 def _alone(parts: tuple[Part, ...], name: str, num: int, *tasks: str) -> Stage:
     """Returns a stage whose answers each stand alone.
 

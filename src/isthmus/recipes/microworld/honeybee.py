@@ -21,6 +21,7 @@ from isthmus.recipes.microworld._shared import (
     captions,
     clips,
     connector,
+    directions,
     instructions,
     joined,
 )
@@ -52,6 +53,23 @@ def honeybee_c_abstractor_clips() -> Recipe:
     stages = clips(connector(ALONE_LR), LANGUAGE)
     model, start = joined(_C_ABSTRACTOR), Path("runs/honeybee_c_abstractor")
     return named(honeybee_c_abstractor_clips, *stages, model=model, start=start)
+
+
+def honeybee_c_abstractor_clips_directions() -> Recipe:
+    """Honeybee in small with clips, asked long enough to tell where things move.
+
+    Paper: none of its own; as `honeybee_c_abstractor_clips`, from which it goes on.
+    Expected: not measured.
+    Hardware: as `honeybee_c_abstractor`.
+    Command: `isthmus train microworld.honeybee_c_abstractor_clips_directions
+        --start runs/honeybee_c_abstractor_clips --output DIR`
+    """
+    stage, start = (
+        directions(connector(ALONE_LR), LANGUAGE),
+        Path("runs/honeybee_c_abstractor_clips"),
+    )
+    model = joined(_C_ABSTRACTOR)
+    return named(honeybee_c_abstractor_clips_directions, stage, model=model, start=start)
 
 
 def honeybee_c_abstractor_m4() -> Recipe:
