@@ -142,7 +142,7 @@ def plan(recipe: Recipe, device: Device, assumed: Assumed | None = None) -> Plan
 
     Raises:
         ValueError: a part's configuration cannot be had, a stage cannot be sharded, or its batches
-            have too few samples for their pieces on so many devices.
+            have too few samples for their pieces on so many devices; four bits are to be sharded.
     """
     assumed = assumed or Assumed()
     stages = [_planned(recipe, n, device, assumed) for n in range(len(recipe.stages))]
@@ -154,7 +154,10 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     check_pieces(stage, assumed.devices)
     four_bit = getattr(recipe.models[number], "four_bit", False)
     if four_bit and assumed.sharded:
-        raise ValueError("weights of four bits are not shared out over devices; leave one of both")
+        raise ValueError(
+            "weights of four bits are not shared out over devices; leave out --sharded, or set "
+            "model.four_bit to False"
+        )
     model: Any = on_meta(architecture(recipe.models[number]))
     set_attention(model, recipe.models[number].attention)
     trainee = Trainee(model, stage.objectives)
