@@ -11,12 +11,12 @@ import tyro
 
 from benchmarks.further import Options, measured
 from benchmarks.outcome import publish
-from isthmus.recipes.microworld._shared import STYLES
+from isthmus.evaluation.benchmarks.microworld import STYLED_TASKS
 from isthmus.training.data import MicroworldData
 
 BEFORE = ("cogvlm",)
 """The twin that answers questions in a word."""
-ASKED = MicroworldData(split="test", num=600, tasks=STYLES)
+ASKED = MicroworldData(split="test", num=600, tasks=STYLED_TASKS)
 METRICS = ("styled_accuracy", "accuracy_short_answer", "accuracy_chat_answer", "answer_style")
 
 

@@ -3,6 +3,9 @@
 from isthmus.training.data import FileData
 from isthmus.training.stage import Part, Schedule, Stage
 
+NUM_CAPTIONS, NUM_INSTRUCTIONS = 558_128, 665_298
+"""Samples of LLaVA-1.5's published files."""
+
 
 def captions(data: FileData, *, lr: float, batch_size: int) -> Stage:
     """Returns the first stage: one pass over captions, from which the connector alone learns.

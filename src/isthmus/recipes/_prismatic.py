@@ -7,7 +7,7 @@ from typing import final
 
 from isthmus.connectors.mlp import MLP
 from isthmus.geometry.resize import ResizeStrategy
-from isthmus.recipes._llava import captions, instructions
+from isthmus.recipes._llava import NUM_CAPTIONS, NUM_INSTRUCTIONS, captions, instructions
 from isthmus.recipes._named import named
 from isthmus.training.data import FileData
 from isthmus.training.models import ModelConfig
@@ -68,14 +68,13 @@ LVIS4V_LRV = "lvis4v_lrv_mix1231k"
 NO_TEXT = "stripped625k"
 
 _SAMPLES = {
-    MIX665K: 665_298,
+    MIX665K: NUM_INSTRUCTIONS,
     LVIS4V: 1_230_808 - 342_799,
-    LRV: 665_298 + 342_799,
+    LRV: NUM_INSTRUCTIONS + 342_799,
     LVIS4V_LRV: 1_230_808,
-    NO_TEXT: 665_298 - 40_688,
+    NO_TEXT: NUM_INSTRUCTIONS - 40_688,
 }
 """Of the published files: LRV-Instruct adds 342,799, and 40,688 have no picture."""
-_CAPTIONS = 558_128
 
 
 def row(
@@ -118,7 +117,7 @@ def row(
         epochs=epochs if steps is None else None, steps=steps, batch_size=128, weight_decay=0.1
     )
     stage = instructions(told, schedule=schedule, thawed=thawed)
-    described = _lies("llava-laion-cc-sbu-558k", "chat.json", _CAPTIONS)
+    described = _lies("llava-laion-cc-sbu-558k", "chat.json", NUM_CAPTIONS)
     before = captions(described, lr=1e-3, batch_size=256)
     return named(function, *([before] if aligned else []), stage, model=model, seed=7)
 

@@ -14,7 +14,7 @@ from isthmus.connectors.linear import Linear
 from isthmus.connectors.mlp import MLP
 from isthmus.connectors.perceiver_resampler import PerceiverResampler
 from isthmus.fusion.gated_cross_attention import GatedCrossAttention
-from isthmus.recipes._llava import captions, instructions
+from isthmus.recipes._llava import NUM_CAPTIONS, NUM_INSTRUCTIONS, captions, instructions
 from isthmus.recipes._named import named
 from isthmus.training.data import Data, FileData, MixtureData
 from isthmus.training.models import ModelConfig
@@ -201,13 +201,15 @@ _LLAVA_1_5 = (
         FileData(
             file=Path("LLaVA-Pretrain/blip_laion_cc_sbu_558k.json"),
             image_root=Path("LLaVA-Pretrain/images"),
-            samples=558_128,
+            samples=NUM_CAPTIONS,
         ),
         lr=1e-3,
         batch_size=256,
     ),
     instructions(
-        FileData(file=Path("llava_v1_5_mix665k.json"), image_root=Path("data"), samples=665_298),
+        FileData(
+            file=Path("llava_v1_5_mix665k.json"), image_root=Path("data"), samples=NUM_INSTRUCTIONS
+        ),
         schedule=Schedule(epochs=1, batch_size=128),
     ),
 )

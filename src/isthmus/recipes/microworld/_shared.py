@@ -29,8 +29,6 @@ TASKS = (
 """All but the two whose answers are long: they would take a third of the time and the memory."""
 GROUNDING = ("referring", "region", "grounded_vqa", "grounded_caption")
 """Tasks of CogVLM-Grounding: the box of a phrase, the phrase of a box, answers and captions."""
-STYLES = STYLED_TASKS
-"""Tasks of CogVLM-Chat: the same questions, answered in a word or in a sentence."""
 CLIPS = (*CLIP_TASKS, "clip_caption")
 """What is asked of clips."""
 
@@ -120,7 +118,7 @@ def styles(*parts: Part) -> Stage:
     Args:
         *parts: what learns.
     """
-    return _alone(parts, "styles", 3000, *STYLES)
+    return _alone(parts, "styles", 3000, *STYLED_TASKS)
 
 
 def clips(*parts: Part) -> tuple[Stage, Stage]:

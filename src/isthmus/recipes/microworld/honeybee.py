@@ -64,11 +64,8 @@ def honeybee_c_abstractor_clips_directions() -> Recipe:
     Command: `isthmus train microworld.honeybee_c_abstractor_clips_directions
         --start runs/honeybee_c_abstractor_clips --output DIR`
     """
-    stage, start = (
-        directions(connector(ALONE_LR), LANGUAGE),
-        Path("runs/honeybee_c_abstractor_clips"),
-    )
-    model = joined(_C_ABSTRACTOR)
+    stage = directions(connector(ALONE_LR), LANGUAGE)
+    model, start = joined(_C_ABSTRACTOR), Path("runs/honeybee_c_abstractor_clips")
     return named(honeybee_c_abstractor_clips_directions, stage, model=model, start=start)
 
 
