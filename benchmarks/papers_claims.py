@@ -16,7 +16,8 @@ MAIN = (
 """Twins of the five systems and of what they compare with, as they are called in `microworld.`."""
 OTHERS = (
     *("idefics", "anymal"),
-    *("cogvlm_attention", "cogvlm_low_rank", "cogvlm_sequential", "vadapter_bidirectional"),
+    *("cogvlm_attention", "cogvlm_low_rank", "cogvlm_sequential"),
+    *("vadapter_bidirectional", "vadapter_large_adapter"),
 )
 """Further ones that PaLM2-VAdapter compares with, and those that go beyond the papers."""
 BLIND, BLIND_CLIPS = "blind", "blind_clips"

@@ -271,7 +271,7 @@ WRITERS: dict[str, Callable[[Numbers], str]] = {
     "grounding": arms_of_metrics,
     "clips": arms_of_metrics,
     "styles": arms_of_metrics,
-    "directions": arms_of_metrics,
+    "events": arms_of_metrics,
     "resize": arms_of_metrics,
     "data_recipe": data_recipe,
 }

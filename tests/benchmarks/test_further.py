@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import clips, directions, grounding, styles
+from benchmarks import clips, events, grounding, styles
 from benchmarks.further import after, is_blind
 from isthmus import recipes
 from isthmus.evaluation.benchmarks.microworld import VARIANTS
@@ -38,16 +38,18 @@ def test_arms_go_on_from_the_run_of_their_seed(
     assert len(folders) == 4 * len(study.BEFORE)
 
 
-def test_directions_are_learned_after_clips(tmp_path: Path) -> None:
-    twins = {name: recipes.resolve(f"microworld.{name}") for name in directions.BEFORE}
+@pytest.mark.parametrize(("what", "task"), events.KINDS.items(), ids=events.KINDS)
+def test_what_happens_is_learned_after_clips(what: str, task: str, tmp_path: Path) -> None:
+    twins = {name: recipes.resolve(f"microworld.{name}") for name in events.BEFORE}
     (first,) = grid(twins, (1,), tmp_path)
     of_clips, _ = after(first, "clips", tmp_path)
-    seeing, blind = after(of_clips, "directions", tmp_path)
+    seeing, blind = after(of_clips, what, tmp_path)
     assert seeing.recipe.start == blind.recipe.start == of_clips.folder
     assert seeing.recipe.model == of_clips.recipe.model
     assert parts(seeing.recipe) == parts(of_clips.recipe)
     assert [is_blind(each) for each in (of_clips, seeing, blind)] == [False, False, True]
-    assert seeing.recipe.stages[-1].data.tasks == directions.ASKED.tasks
+    assert seeing.recipe.stages[-1].data.tasks == events.asked(task).tasks
+    assert f"accuracy_{task}" in VARIANTS
 
 
 def parts(recipe: Recipe) -> list[str]:
@@ -61,6 +63,6 @@ def test_boxes_are_learned_at_the_rates_of_the_answers_before(tmp_path: Path) ->
         assert seeing.recipe.stages[-1].train == before.recipe.stages[-1].train
 
 
-@pytest.mark.parametrize("study", [*STUDIES.values(), directions], ids=[*STUDIES, "directions"])
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_its_metrics_are_those_of_the_microworld(study: ModuleType) -> None:
     assert set(study.METRICS) <= set(VARIANTS)

@@ -140,6 +140,15 @@ def directions(*parts: Part) -> Stage:
     return _alone(parts, "directions", 4000, "direction")
 
 
+def visits(*parts: Part) -> Stage:
+    """Returns the stage in which a model of clips learns how often things come, and nothing else.
+
+    Args:
+        *parts: what learns.
+    """
+    return _alone(parts, "visits", 4000, "visits")
+
+
 def _alone(parts: tuple[Part, ...], name: str, num: int, *tasks: str) -> Stage:
     """Returns a stage whose answers each stand alone.
 

@@ -172,6 +172,18 @@ def vadapter_large_tower() -> Recipe:
     return _whole(vadapter_large_tower, vision="microworld:siglip_large")
 
 
+def vadapter_large_adapter() -> Recipe:
+    """VAdapter in small, whose adapter is a language model as large as the one that answers.
+
+    Paper: none; the small model of arXiv 2402.10896 is a tenth of the smallest that answers.
+    Differs: as `vadapter`.
+    Expected: not measured yet.
+    Hardware: as `vadapter`, half as long again.
+    Command: `isthmus train microworld.vadapter_large_adapter --output DIR`
+    """
+    return _whole(vadapter_large_adapter, small="microworld:lm_base")
+
+
 _RESAMPLER = PerceiverResampler.Config(
     num_latents=NUM_TOKENS,
     depth=1,
@@ -195,13 +207,13 @@ def _clips(between: ConnectorConfig, start: str | None = None) -> ModelConfig:
     return joined(between, connector_start=start, clip_frames=_FRAMES)
 
 
-def _decoder(vision: str, resampler: ConnectorConfig) -> Stage:
+def _decoder(vision: str, small: str, resampler: ConnectorConfig) -> Stage:
     """Returns the first stage: the small model writes captions behind its resampler."""
     stage = _stills(captions(ALONE_LR))
     return replace(
         stage,
         name="decoder",
-        model=replace(_clips(resampler), vision=vision, language=_SMALL),
+        model=replace(_clips(resampler), vision=vision, language=small),
         train=(*stage.train, LANGUAGE),
     )
 
@@ -237,10 +249,12 @@ def _whole(
     adapter: LanguageAdapter.Config = _ADAPTER,
     *,
     vision: str = SIGLIP,
+    small: str = _SMALL,
     language: str = CHAT,
 ) -> Recipe:
-    model = replace(_clips(adapter, _SMALL), vision=vision, language=language)
-    stages = (_decoder(vision, adapter.resampler), _adapter(_HANDED), _instructions())
+    model = replace(_clips(adapter, small), vision=vision, language=language)
+    decoder = _decoder(vision, small, adapter.resampler)
+    stages = (decoder, _adapter(_HANDED), _instructions())
     return named(function, *stages, model=model)
 
 
