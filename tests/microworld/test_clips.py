@@ -183,3 +183,17 @@ def test_clips_have_a_metric_of_their_own(
     assert scores[metric].count == 12
     wrong = {name: Answer(id=name, text="never") for name in told}
     assert benchmark.score(wrong).metrics[metric].value == 0
+
+
+@pytest.mark.parametrize("task", CLIP_TASKS)
+def test_a_clip_is_passed_over_only_where_it_cannot_be_asked_about(
+    task: str, tmp_path: Path
+) -> None:
+    export(tmp_path, split="test", num=NUM // 20, turns=1, tasks=(task,))
+    lines = (tmp_path / "messages.jsonl").read_text("utf-8").splitlines()
+    asked_of = {json.loads(line)["meta"]["scene"] for line in lines}
+    for index, (scene, rng) in enumerate(scenes("test", max(asked_of))):
+        rng.random()  # which the export draws, where there could be pictures that stand still
+        clip = animate(scene, rng)
+        possible = any(CLIPS[task](clip, rng) for _ in range(300))
+        assert possible == (index in asked_of)

@@ -26,6 +26,9 @@ DEFAULT_TURNS: dict[Split, int] = {"train": 6, "val": 1, "test": 1, "composition
 _TEXT_ONLY_SHARE = 0.1
 _TRIES = 1000
 """Questions that are drawn for a picture at most, of which some cannot be asked."""
+_TRIES_OF_CLIP = 100
+"""The same for each question of a clip: among its three things at most, one that can be asked is
+soon found, and of many clips none can."""
 _TEXT_ONLY_TASKS = ("scene_qa", *TEXT_ONLY)
 
 
@@ -107,7 +110,7 @@ def _row_of_clip(
     name: str, clip: Clip, rng: Random, turns: int, tasks: Sequence[str]
 ) -> dict[str, Any] | None:
     """One conversation about a clip; None where nothing that is asked happens in it."""
-    drawn = (rng.choice([task for task in tasks if task in CLIPS]) for _ in range(_TRIES))
+    drawn = (rng.choice([task for task in tasks if task in CLIPS]) for _ in range(_TRIES_OF_CLIP * turns))
     told = ((task, CLIPS[task](clip, rng)) for task in drawn)
     asked = distinct(((task, question) for task, question in told if question), turns)
     images = [f"images/{name}-{frame}.png" for frame in range(NUM_FRAMES)]
