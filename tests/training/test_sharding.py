@@ -16,9 +16,11 @@ from torch import nn
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from isthmus import fusion as fusions
+from isthmus import recipes
 from isthmus.modeling.lora import Lora
+from isthmus.training import loop
 from isthmus.training.log import read_log
-from isthmus.training.models import HandOver
+from isthmus.training.models import HandOver, ModelConfig
 from isthmus.training.sharding import check_plugin, group_layers, touched
 from isthmus.training.stage import Part, Recipe, Stage
 from tests.tiny import tiny_model
@@ -197,3 +199,23 @@ def test_what_learns_is_touched_and_nothing_else() -> None:
 def test_what_a_launcher_may_not_ask_for_is_named(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         check_plugin(FullyShardedDataParallelPlugin(**options))
+
+
+def test_what_cannot_be_shared_out_is_refused_before_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "is_sharded", lambda _: True)
+    with pytest.raises(ValueError, match=r"'alignment' cannot be sharded.* leave out --use_fsdp"):
+        loop.train(recipes.resolve("microworld.blip2_alignment"), tmp_path / "run")
+    quick = recipes.resolve("microworld.quickstart")
+    assert isinstance(quick.model, ModelConfig)
+    connector = tuple(part for part in quick.stages[0].train if part.name == "connector")
+    rounded = replace(
+        quick,
+        model=replace(quick.model, four_bit=True),
+        stages=(replace(quick.stages[0], train=connector),),
+        save="trained",
+    )
+    with pytest.raises(ValueError, match="four bits are not shared out; leave out --use_fsdp"):
+        loop.train(rounded, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

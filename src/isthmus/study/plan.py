@@ -34,7 +34,7 @@ from isthmus.training.freeze import (
 from isthmus.training.hand_over import heirs_at
 from isthmus.training.pieces import check_pieces, least_samples
 from isthmus.training.resolve import set_attention
-from isthmus.training.sharding import gathered_alone
+from isthmus.training.sharding import check_recipe, gathered_alone
 from isthmus.training.stage import Recipe, Stage
 from isthmus.training.step import Trainee
 
@@ -142,9 +142,11 @@ def plan(recipe: Recipe, device: Device, assumed: Assumed | None = None) -> Plan
 
     Raises:
         ValueError: a part's configuration cannot be had, a stage cannot be sharded, or its batches
-            have too few samples for their pieces on so many devices; four bits are to be sharded.
+            have too few samples for their pieces on so many devices.
     """
     assumed = assumed or Assumed()
+    if assumed.sharded:
+        check_recipe(recipe, "--sharded")
     stages = [_planned(recipe, n, device, assumed) for n in range(len(recipe.stages))]
     return Plan(recipe=recipe.name, stages=tuple(stages))
 
@@ -153,11 +155,6 @@ def _planned(recipe: Recipe, number: int, device: Device, assumed: Assumed) -> S
     stage, schedule = recipe.stages[number], recipe.stages[number].schedule
     check_pieces(stage, assumed.devices)
     four_bit = getattr(recipe.models[number], "four_bit", False)
-    if four_bit and assumed.sharded:
-        raise ValueError(
-            "weights of four bits are not shared out over devices; leave out --sharded, or set "
-            "model.four_bit to False"
-        )
     model: Any = on_meta(architecture(recipe.models[number]))
     set_attention(model, recipe.models[number].attention)
     trainee = Trainee(model, stage.objectives)
@@ -242,7 +239,7 @@ def _memory(trainee: Trainee, stage: Stage, batch: Batch, assumed: Assumed) -> i
     held = weights + _kept_beside(stage) * gradients
     in_pieces = stage.schedule.accumulation > 1
     if assumed.sharded:
-        held = (held + gradients) // assumed.devices + _gathered(trainee, stage)
+        held = (held + gradients) // assumed.devices + _gathered(trainee)
         layers = gathered_alone(trainee.model.model.language_model)
         elsewhere = [p for layer in layers for p in layer.parameters() if p.requires_grad]
     elif assumed.devices > 1:
@@ -271,13 +268,9 @@ def _hand_on(weight: Tensor) -> None:
     weight.grad = None
 
 
-def _gathered(trainee: Trainee, stage: Stage) -> int:
+def _gathered(trainee: Trainee) -> int:
     """Returns the bytes that a device has whole: of the layers, the one due and the next."""
-    if isinstance(trainee.model, IsthmusForAlignment):
-        raise ValueError(
-            f"stage {stage.name!r} cannot be sharded: what is shared out are the layers of a "
-            "language model, and a model that holds images and texts together has none"
-        )
+    assert not isinstance(trainee.model, IsthmusForAlignment)  # of a recipe that was checked
     layers = [_num_bytes(layer) for layer in gathered_alone(trainee.model.model.language_model)]
     return _num_bytes(trainee) - sum(layers) + 2 * max(layers, default=0)
 

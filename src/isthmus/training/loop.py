@@ -43,7 +43,7 @@ from isthmus.training.processes import join_processes
 from isthmus.training.progress import StepProgress
 from isthmus.training.resolve import Model, ModelProcessor, build
 from isthmus.training.result import TrainResult, result_of
-from isthmus.training.sharding import gathered, is_sharded, whole
+from isthmus.training.sharding import check_recipe, gathered, is_sharded, whole
 from isthmus.training.stage import Part, Recipe
 from isthmus.training.step import Figures, take_step, validate
 
@@ -60,8 +60,8 @@ def train(
         console: where the run is shown.
 
     Raises:
-        ValueError: the folder holds another run, a row of the data cannot be used, or a setting
-            does not fit the model.
+        ValueError: the folder holds another run, a row of the data cannot be used, a setting does
+            not fit the model, or its weights are to be shared out and cannot be.
         FloatingPointError: the gradient is no longer finite.
     """
     clock = perf_counter()
@@ -69,6 +69,8 @@ def train(
     # An objective that is left out leaves its head without a gradient.
     some_unused = any(isinstance(model, AlignmentConfig) for model in recipe.models)
     accelerator = join_processes(some_unused=some_unused or "vision_tower" in trained)
+    if is_sharded(accelerator):
+        check_recipe(recipe, "--use_fsdp")
     is_main = accelerator.is_main_process
     console = console or Console()
     if is_main:

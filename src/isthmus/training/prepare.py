@@ -288,11 +288,7 @@ def _prepare_shards(run: Run, trainee: Trainee) -> None:
     trainee.is_sharded = is_sharded(run.accelerator)
     if not trainee.is_sharded:
         return
-    if isinstance(run.model, IsthmusForAlignment):
-        raise ValueError(
-            "weights are shared out over processes by the layers of a language model, and a model "
-            "that holds images and texts together has none; leave out --use_fsdp"
-        )
+    assert not isinstance(run.model, IsthmusForAlignment)  # of a recipe that was checked
     group_layers(run.accelerator.state.fsdp_plugin, run.model.model.language_model)
 
 

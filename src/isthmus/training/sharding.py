@@ -19,6 +19,9 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from isthmus.training.models import AlignmentConfig
+from isthmus.training.stage import Recipe
+
 
 def is_sharded(accelerator: Accelerator) -> bool:
     """Returns whether each process holds a part of every weight."""
@@ -41,6 +44,30 @@ def check_plugin(plugin: FullyShardedDataParallelPlugin) -> None:
             "accelerate launch was given --fsdp_activation_checkpointing; leave it out, and set "
             "the stage's gradient_checkpointing"
         )
+
+
+def check_recipe(recipe: Recipe, flag: str) -> None:
+    """Checks that the models of a recipe can be shared out, before any is built.
+
+    Args:
+        recipe: models and stages.
+        flag: by which it was asked for.
+
+    Raises:
+        ValueError: one of them cannot.
+    """
+    for stage, model in zip(recipe.stages, recipe.models, strict=True):
+        refused = f"stage {stage.name!r} cannot be sharded:"
+        if isinstance(model, AlignmentConfig):
+            raise ValueError(
+                f"{refused} what is shared out are the layers of a language model, and a model "
+                f"that holds images and texts together has none; leave out {flag}"
+            )
+        if model.four_bit:
+            raise ValueError(
+                f"{refused} weights of four bits are not shared out; leave out {flag}, or set "
+                "model.four_bit to False"
+            )
 
 
 def gathered_alone(language_model: nn.Module) -> list[nn.Module]:
