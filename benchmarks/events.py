@@ -3,9 +3,9 @@
 `python -m benchmarks.events --directory DIR --output FILE`
 
 For each seed, the twin of Honeybee that `python -m benchmarks.clips` left goes on with questions
-about where things move and nothing else; again from there, with how often they come. Each is done
-once with pictures and once without. What is missing of those before is done first; the command goes
-on where an earlier one stopped.
+about where things move and nothing else; and again from there, with what comes first, and with how
+often things come. Each is done once with pictures and once without. What is missing of
+those before is done first; the command goes on where an earlier one stopped.
 """
 
 import tyro
@@ -16,7 +16,7 @@ from benchmarks.outcome import publish
 from isthmus.training.data import MicroworldData
 
 BEFORE = ("honeybee_c_abstractor",)
-KINDS = {"directions": "direction", "visits": "visits"}
+KINDS = {"directions": "direction", "first": "first", "visits": "visits"}
 """What is learned: the end of a twin's name -> the task that asks about it."""
 
 

@@ -62,8 +62,10 @@ def test_a_thing_moves_where_the_answer_says() -> None:
         assert (x, y) == tuple(24 * axis for axis in WAYS[question.answer])
 
 
-def test_what_comes_first_is_there_first() -> None:
-    for clip, question in asked("order"):
+@pytest.mark.parametrize(("task", "ways"), [("first", {"first"}), ("order", {"first", "last"})])
+def test_what_comes_first_is_there_first(task: str, ways: set[str]) -> None:
+    met = set()
+    for clip, question in asked(task):
         match = re.fullmatch(r"What comes (first|last), the (.+) or the (.+)\?", question.text)
         assert match is not None
         began = {
@@ -74,6 +76,8 @@ def test_what_comes_first_is_there_first() -> None:
         assert one != other
         pick = min if match[1] == "first" else max
         assert question.answer == pick(began, key=lambda phrase: began[phrase])
+        met.add(match[1])
+    assert met == ways
 
 
 def test_visits_are_those_that_are_seen() -> None:
@@ -166,7 +170,12 @@ def test_other_exports_are_what_they_were(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "metric"), [(CLIP_TASKS, "clip_accuracy"), (("clip_caption",), "clip_caption_facts")]
+    ("tasks", "metric"),
+    [
+        (CLIP_TASKS, "clip_accuracy"),
+        (("first",), "accuracy_first"),
+        (("clip_caption",), "clip_caption_facts"),
+    ],
 )
 def test_clips_have_a_metric_of_their_own(
     tmp_path: Path, tasks: tuple[str, ...], metric: str
@@ -185,7 +194,7 @@ def test_clips_have_a_metric_of_their_own(
     assert benchmark.score(wrong).metrics[metric].value == 0
 
 
-@pytest.mark.parametrize("task", CLIP_TASKS)
+@pytest.mark.parametrize("task", [*CLIP_TASKS, "first"])
 def test_a_clip_is_passed_over_only_where_it_cannot_be_asked_about(
     task: str, tmp_path: Path
 ) -> None:

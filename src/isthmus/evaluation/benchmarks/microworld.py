@@ -49,7 +49,8 @@ VQA_TASKS = (
 """Questions about a picture with one short exact answer; `vqa_accuracy` pools their samples."""
 
 CLIP_TASKS = ("direction", "order", "visits")
-"""Questions about a clip: what moves where, what comes first, and how often."""
+"""Questions about a clip: what moves where, what comes first or last, and how often."""
+_CLIP_ANSWERS = (*CLIP_TASKS, "first")
 
 STYLED_TASKS = ("short_answer", "chat_answer")
 """Questions that are asked for an answer in a word, or in a sentence."""
@@ -59,7 +60,7 @@ TEXT_TASKS = ("arithmetic", "scene_qa", "copying", "sorting")
 
 _POOLED = {
     **dict.fromkeys(VQA_TASKS, "vqa_accuracy"),
-    **dict.fromkeys(CLIP_TASKS, "clip_accuracy"),
+    **dict.fromkeys(_CLIP_ANSWERS, "clip_accuracy"),
     **dict.fromkeys(STYLED_TASKS, "styled_accuracy"),
     **dict.fromkeys(TEXT_TASKS, "text_accuracy"),
 }
@@ -84,7 +85,7 @@ VARIANTS: dict[str, str] = {
     "grounded_caption_boxes": _IOU,
     "phrase_box_f1": phrases.VARIANT,
     "clip_accuracy": EXACT,
-    **{f"accuracy_{task}": EXACT for task in CLIP_TASKS},
+    **{f"accuracy_{task}": EXACT for task in _CLIP_ANSWERS},
     "styled_accuracy": EXACT,
     "answer_style": f"{_SENTENCE_WORDS} words or more where a sentence is asked for, else fewer",
     **{f"accuracy_{task}": EXACT for task in STYLED_TASKS},

@@ -12,7 +12,7 @@ from isthmus.microworld.tasks.comparison import comparison
 from isthmus.microworld.tasks.counting import count
 from isthmus.microworld.tasks.existence import existence
 from isthmus.microworld.tasks.grounding import grounded_caption, grounded_vqa, referring, region
-from isthmus.microworld.tasks.motion import clip_caption, direction, order, visits
+from isthmus.microworld.tasks.motion import clip_caption, direction, first, order, visits
 from isthmus.microworld.tasks.question import Question, Task
 from isthmus.microworld.tasks.reading import reading
 from isthmus.microworld.tasks.space import board, position, relation
@@ -46,6 +46,7 @@ VISUAL: dict[str, Task] = {
 }
 CLIPS: dict[str, Callable[[Clip, Random], Question | None]] = {
     "direction": direction,
+    "first": first,
     "order": order,
     "visits": visits,
     "clip_caption": clip_caption,

@@ -20,18 +20,18 @@ def direction(clip: Clip, rng: Random) -> Question | None:
     return Question(text, track.moves)
 
 
+def first(clip: Clip, rng: Random) -> Question | None:
+    """What comes first, the red circle or the star? -> star.
+
+    A beginning for `order`, where what is there from the start is right as often as wrong, and only
+    the question tells which: neither can be learned without the other.
+    """
+    return _of_two(clip, rng, "first")
+
+
 def order(clip: Clip, rng: Random) -> Question | None:
-    """What comes first, the red circle or the star? -> star."""
-    if len(clip.tracks) < 2:
-        return None
-    pair = rng.sample(clip.tracks, 2)
-    named = [(track.first, refer(clip.scene, track.thing, rng)) for track in pair]
-    (one, first), (other, second) = named
-    if first is None or second is None or one == other:
-        return None
-    asked = rng.choice(("first", "last"))
-    pick = min if asked == "first" else max
-    return Question(f"What comes {asked}, the {first} or the {second}?", str(pick(named)[1]))
+    """What comes last, the red circle or the star? -> red circle."""
+    return _of_two(clip, rng, "first", "last")
 
 
 def visits(clip: Clip, rng: Random) -> Question | None:
@@ -61,6 +61,20 @@ def clip_caption(clip: Clip, rng: Random) -> Question:
     told = (f"{noun_phrase(track.thing)} {_happening(track)}" for track in tracks)
     text = rng.choice(("Tell what happens.", "What happens in the clip?"))
     return Question(text, "; ".join(told) + ".")
+
+
+def _of_two(clip: Clip, rng: Random, *ways: str) -> Question | None:
+    """Returns a question about which of two things comes so; None where both come together."""
+    if len(clip.tracks) < 2:
+        return None
+    pair = rng.sample(clip.tracks, 2)
+    named = [(track.first, refer(clip.scene, track.thing, rng)) for track in pair]
+    (one, phrase), (other, another) = named
+    if phrase is None or another is None or one == other:
+        return None
+    asked = rng.choice(ways)
+    pick = min if asked == "first" else max
+    return Question(f"What comes {asked}, the {phrase} or the {another}?", str(pick(named)[1]))
 
 
 def _happening(track: Track) -> str:

@@ -108,8 +108,8 @@ def grounding(*parts: Part) -> tuple[Stage, Stage]:
     Args:
         *parts: what learns.
     """
-    told = _alone(parts, "boxes", 3000, "grounded_caption")
-    return told, _alone(parts, "grounding", 1600, *GROUNDING)
+    told = alone(parts, "boxes", 3000, "grounded_caption")
+    return told, alone(parts, "grounding", 1600, *GROUNDING)
 
 
 def styles(*parts: Part) -> Stage:
@@ -118,7 +118,7 @@ def styles(*parts: Part) -> Stage:
     Args:
         *parts: what learns.
     """
-    return _alone(parts, "styles", 3000, *STYLED_TASKS)
+    return alone(parts, "styles", 3000, *STYLED_TASKS)
 
 
 def clips(*parts: Part) -> tuple[Stage, Stage]:
@@ -127,33 +127,21 @@ def clips(*parts: Part) -> tuple[Stage, Stage]:
     Args:
         *parts: what learns.
     """
-    told = _alone(parts, "happenings", 3000, "clip_caption")
-    return told, _alone(parts, "clips", 1600, *CLIPS)
+    told = alone(parts, "happenings", 3000, "clip_caption")
+    return told, alone(parts, "clips", 1600, *CLIPS)
 
 
-def directions(*parts: Part) -> Stage:
-    """Returns the stage in which a model of clips learns where things move, and nothing else.
-
-    Args:
-        *parts: what learns.
-    """
-    return _alone(parts, "directions", 4000, "direction")
-
-
-def visits(*parts: Part) -> Stage:
-    """Returns the stage in which a model of clips learns how often things come, and nothing else.
-
-    Args:
-        *parts: what learns.
-    """
-    return _alone(parts, "visits", 4000, "visits")
-
-
-def _alone(parts: tuple[Part, ...], name: str, num: int, *tasks: str) -> Stage:
+def alone(parts: tuple[Part, ...], name: str, num: int, *tasks: str) -> Stage:
     """Returns a stage whose answers each stand alone.
 
     In a conversation the boxes, or ways, of one turn can be read off an earlier one, and looking is
     not learned.
+
+    Args:
+        parts: what learns.
+        name: of the stage.
+        num: questions, each of another scene.
+        *tasks: what is asked.
     """
     return replace(
         instructions(*parts),

@@ -18,15 +18,14 @@ from isthmus.recipes.microworld._shared import (
     LAYERED_LR,
     LINEAR_LR,
     NUM_TOKENS,
+    alone,
     captions,
     clips,
     connector,
-    directions,
     instructions,
     joined,
-    visits,
 )
-from isthmus.training.stage import Recipe, Stage
+from isthmus.training.stage import Recipe
 
 
 def honeybee_c_abstractor() -> Recipe:
@@ -51,7 +50,7 @@ def honeybee_c_abstractor_clips() -> Recipe:
     Command: `isthmus train microworld.honeybee_c_abstractor_clips
         --start runs/honeybee_c_abstractor --output DIR`
     """
-    stages = clips(connector(ALONE_LR), LANGUAGE)
+    stages = clips(*_BESIDE)
     model, start = joined(_C_ABSTRACTOR), Path("runs/honeybee_c_abstractor")
     return named(honeybee_c_abstractor_clips, *stages, model=model, start=start)
 
@@ -65,7 +64,19 @@ def honeybee_c_abstractor_clips_directions() -> Recipe:
     Command: `isthmus train microworld.honeybee_c_abstractor_clips_directions
         --start runs/honeybee_c_abstractor_clips --output DIR`
     """
-    return _after_clips(honeybee_c_abstractor_clips_directions, directions)
+    return _after_clips(honeybee_c_abstractor_clips_directions, "directions", 4000, "direction")
+
+
+def honeybee_c_abstractor_clips_first() -> Recipe:
+    """Honeybee in small with clips, asked long enough to tell what comes first.
+
+    Paper: none of its own; as `honeybee_c_abstractor_clips`, from which it goes on.
+    Expected: not measured yet.
+    Hardware: as `honeybee_c_abstractor`, longer by half.
+    Command: `isthmus train microworld.honeybee_c_abstractor_clips_first
+        --start runs/honeybee_c_abstractor_clips --output DIR`
+    """
+    return _after_clips(honeybee_c_abstractor_clips_first, "first", 4000, "first")
 
 
 def honeybee_c_abstractor_clips_visits() -> Recipe:
@@ -77,7 +88,7 @@ def honeybee_c_abstractor_clips_visits() -> Recipe:
     Command: `isthmus train microworld.honeybee_c_abstractor_clips_visits
         --start runs/honeybee_c_abstractor_clips --output DIR`
     """
-    return _after_clips(honeybee_c_abstractor_clips_visits, visits)
+    return _after_clips(honeybee_c_abstractor_clips_visits, "visits", 8000, "visits")
 
 
 def honeybee_c_abstractor_m4() -> Recipe:
@@ -151,15 +162,16 @@ def llava() -> Recipe:
     return _both(llava, Linear.Config(), alone=LINEAR_LR, beside=LINEAR_LR)
 
 
+_BESIDE = connector(ALONE_LR), LANGUAGE
 _C_ABSTRACTOR = CAbstractor.Config(num_queries=NUM_TOKENS, depth=1)
 _RESAMPLER = HoneybeeResampler.Config(
     num_queries=NUM_TOKENS, depth=2, d_hidden=HEADS * D_HEAD, num_heads=HEADS
 )
 
 
-def _after_clips(function: Callable[[], Recipe], stage: Callable[..., Stage]) -> Recipe:
+def _after_clips(function: Callable[[], Recipe], name: str, num: int, task: str) -> Recipe:
     model, start = joined(_C_ABSTRACTOR), Path("runs/honeybee_c_abstractor_clips")
-    return named(function, stage(connector(ALONE_LR), LANGUAGE), model=model, start=start)
+    return named(function, alone(_BESIDE, name, num, task), model=model, start=start)
 
 
 def _both(
