@@ -76,7 +76,7 @@ def honeybee_c_abstractor_clips_first() -> Recipe:
     Command: `isthmus train microworld.honeybee_c_abstractor_clips_first
         --start runs/honeybee_c_abstractor_clips --output DIR`
     """
-    return _after_clips(honeybee_c_abstractor_clips_first, "first", 4000, "first")
+    return _after_clips(honeybee_c_abstractor_clips_first, "first", 8000, "first")
 
 
 def honeybee_c_abstractor_clips_visits() -> Recipe:
