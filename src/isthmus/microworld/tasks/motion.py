@@ -23,8 +23,8 @@ def direction(clip: Clip, rng: Random) -> Question | None:
 def first(clip: Clip, rng: Random) -> Question | None:
     """What comes first, the red circle or the star? -> star.
 
-    A beginning for `order`, where what is there from the start is right as often as wrong, and only
-    the question tells which: neither can be learned without the other.
+    Easier to learn than `order`, where what is there from the start is right as often as wrong, and
+    only the question tells which.
     """
     return _of_two(clip, rng, "first")
 
