@@ -8,6 +8,8 @@ often things come. Each is done once with pictures and once without. What is mis
 those before is done first; the command goes on where an earlier one stopped.
 """
 
+from typing import Any
+
 import tyro
 
 from benchmarks import clips
@@ -24,7 +26,7 @@ def main(options: Options) -> None:
     """Does what is left of the study, and makes its table."""
     of_clips = went_on(options, twins(options, BEFORE), "clips", clips.ASKED)
     seeing = [each for each in of_clips if not is_blind(each)]
-    table = {}
+    table: dict[str, Any] = {}
     for what, task in KINDS.items():
         arms = went_on(options, seeing, what, asked(task))
         table |= compared(arms, (f"accuracy_{task}",))
