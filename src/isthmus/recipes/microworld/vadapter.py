@@ -177,7 +177,7 @@ def vadapter_large_adapter() -> Recipe:
 
     Paper: none; the small model of arXiv 2402.10896 is a tenth of the smallest that answers.
     Differs: as `vadapter`.
-    Expected: not measured yet.
+    Expected: score 0.65 of what needs eyes, 0.21 without pictures; mean of 3 seeds.
     Hardware: as `vadapter`, half as long again.
     Command: `isthmus train microworld.vadapter_large_adapter --output DIR`
     """
