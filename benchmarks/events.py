@@ -4,8 +4,8 @@
 
 For each seed, the twin of Honeybee that `python -m benchmarks.clips` left goes on with questions
 about where things move and nothing else; and again from there, with what comes first, and with how
-often things come. Each is done once with pictures and once without. What is missing of
-those before is done first; the command goes on where an earlier one stopped.
+often things come. Each is done once with pictures and once without. What is missing of those before
+is done first; the command goes on where an earlier one stopped.
 """
 
 from typing import Any

@@ -110,9 +110,8 @@ def _row_of_clip(
     name: str, clip: Clip, rng: Random, turns: int, tasks: Sequence[str]
 ) -> dict[str, Any] | None:
     """One conversation about a clip; None where nothing that is asked happens in it."""
-    drawn = (
-        rng.choice([task for task in tasks if task in CLIPS]) for _ in range(_TRIES_OF_CLIP * turns)
-    )
+    of_clips = [task for task in tasks if task in CLIPS]
+    drawn = (rng.choice(of_clips) for _ in range(_TRIES_OF_CLIP * turns))
     told = ((task, CLIPS[task](clip, rng)) for task in drawn)
     asked = distinct(((task, question) for task, question in told if question), turns)
     images = [f"images/{name}-{frame}.png" for frame in range(NUM_FRAMES)]

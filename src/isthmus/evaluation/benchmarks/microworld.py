@@ -51,6 +51,7 @@ VQA_TASKS = (
 CLIP_TASKS = ("direction", "order", "visits")
 """Questions about a clip: what moves where, what comes first or last, and how often."""
 _CLIP_ANSWERS = (*CLIP_TASKS, "first")
+"""All that `clip_accuracy` pools; `first` is asked only where it is named."""
 
 STYLED_TASKS = ("short_answer", "chat_answer")
 """Questions that are asked for an answer in a word, or in a sentence."""
